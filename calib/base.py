@@ -1,0 +1,120 @@
+"""The contract of every calibrator, and the registry that names them all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from calib.errors import CalibError, FitError
+from calib.opinions import Elicited, Opinions
+from calib.paired import Counts, Paired
+from calib.survey import Setting
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Calibrated opinions with what is known of their uncertainty and of repairs."""
+
+    opinions: Opinions
+    """The point prediction; of a calibrator with draws, their mean."""
+    counts: Counts = field(default_factory=dict)
+    """Named repairs and fall-backs, such as clipped shares or groups not seen in training."""
+    draws: Float[np.ndarray, "draw row option"] | None = None
+    """Joint draws of the groups' true shares; draws of one question share its error."""
+
+
+class Calibrator(ABC):
+    """Learns the LLM's error on some questions and removes it from others.
+
+    ``fit`` learns from rows that people and at least one source answered
+    (``paired.complete``), sees the rest never, and fits afresh each time.
+    ``predict`` sees elicited opinions only. Settings of the table at prediction may come in
+    any order and number, as long as those of the fit are among them.
+
+    A subclass implements ``_fit``, ``_predict`` and, to be saved, ``state`` and ``restore``.
+    """
+
+    name: ClassVar[str]
+    """The word by which the registry and the command line know the calibrator."""
+
+    settings_: tuple[Setting, ...]
+    """Sources of the fit, in the order in which the calibrator takes them."""
+
+    def fit(self, paired: Paired, *, seed: int = 0) -> Self:
+        """Learn from pairs; returns self. ``FitError`` where there is nothing to learn from."""
+        training = paired.take(paired.complete)
+        if len(training) == 0:
+            raise FitError(
+                "a calibrator learns from cells with a human and an LLM answer; found none of "
+                f"{len(paired)} cells; check p_human and outcome of the selected settings"
+            )
+        self.settings_ = paired.elicited.settings
+        self._fit(training, seed)
+        return self
+
+    def predict(self, elicited: Elicited) -> Prediction:
+        """Calibrated opinions for the rows of ``elicited``.
+
+        Rows that no source answered stay NaN.
+        """
+        if not hasattr(self, "settings_"):
+            raise CalibError(f"{self.name} must be fitted before it predicts; call fit")
+        return self._predict(elicited.select(self.settings_))
+
+    @abstractmethod
+    def _fit(self, training: Paired, seed: int) -> None:
+        """Learn; every row of ``training`` is complete, some sources may be silent."""
+
+    @abstractmethod
+    def _predict(self, elicited: Elicited) -> Prediction:
+        """Predict; the sources are those of the fit, in its order."""
+
+    def state(self) -> dict[str, Any]:
+        """What was learnt, as plain JSON values; what is larger goes to ``save_files``."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of ``state``."""
+
+    def save_files(self, folder: Path) -> None:
+        """Write what does not fit in ``state`` to files of ``folder``; never pickle."""
+
+    def load_files(self, folder: Path) -> None:
+        """The inverse of ``save_files``."""
+
+
+REGISTRY: Final[Mapping[str, str]] = {
+    "identity": "calib.trivial:Identity",
+    "uniform": "calib.trivial:Uniform",
+    "train-mean": "calib.trivial:TrainMean",
+    "temperature": "calib.trivial:Temperature",
+    "simplex": "calib.trivial:Simplex",
+    "ridge": "calib.perchoice:Ridge",
+    "lasso": "calib.perchoice:Lasso",
+    "forest": "calib.perchoice:Forest",
+    "ridge-per-group": "calib.perchoice:RidgePerGroup",
+    "lasso-per-group": "calib.perchoice:LassoPerGroup",
+    "forest-per-group": "calib.perchoice:ForestPerGroup",
+    "ridge-structured": "calib.perchoice:RidgeStructured",
+    "dirichlet": "calib.dirichlet:Dirichlet",
+}
+"""Name to ``module:class``, from the simplest to the richest; loaded only when asked for."""
+
+
+def make_calibrator(name: str) -> Calibrator:
+    """A new calibrator by its name; ``CalibError`` where there is none of that name."""
+    if name not in REGISTRY:
+        raise CalibError(
+            f"a calibrator must be one of {', '.join(REGISTRY)}; got {name!r}; "
+            "names are separated by commas, without spaces"
+        )
+    module, _, class_name = REGISTRY[name].partition(":")
+    calibrator: Calibrator = getattr(import_module(module), class_name)()
+    return calibrator

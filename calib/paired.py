@@ -1,0 +1,216 @@
+"""Human and elicited opinions about the same cells, built from the paired table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from calib.errors import CalibError
+from calib.opinions import Elicited, Index, Opinions, close
+from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY
+from calib.survey import Group, Option, Question, QuestionKey, Setting
+
+Counts = Mapping[str, int]
+"""What was repaired, dropped or missing, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """What people answered beside what LLM settings answered, over one index."""
+
+    human: Opinions
+    """Rows where nobody was asked are NaN."""
+    elicited: Elicited
+    counts: Counts
+    """Everything that was dropped, renormalised or found missing on the way here."""
+
+    def __post_init__(self) -> None:
+        if self.human.index is not self.elicited.index:
+            raise CalibError("human and elicited opinions must share one index")
+
+    @property
+    def index(self) -> Index:
+        """The cells that both sides speak of."""
+        return self.human.index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def complete(self) -> Bool[np.ndarray, " row"]:
+        """Rows that people and at least one source answered: those that can be learnt from."""
+        return self.human.known & self.elicited.answered.any(axis=0)
+
+    def take(self, rows: Int[np.ndarray, " taken"] | Bool[np.ndarray, " row"]) -> Paired:
+        """Some rows of both sides; the counts stay those of the whole."""
+        elicited = self.elicited.take(rows)
+        n = None if self.human.n is None else self.human.n[rows]
+        human = Opinions(elicited.index, self.human.probs[rows], n)
+        return Paired(human, elicited, self.counts)
+
+
+def settings_of(frame: pd.DataFrame) -> list[Setting]:
+    """The distinct settings of a table, sorted."""
+    distinct = frame[SETTING_KEY].drop_duplicates()
+    return sorted(Setting(*row) for row in distinct.itertuples(index=False))
+
+
+def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Paired:
+    """Turn a checked table into arrays.
+
+    Don't-know, refused and other options are dropped on both sides alike and the rest is
+    divided by its sum; ``n_human`` shrinks by the share that was dropped. What that did
+    is in ``counts``.
+
+    Parameters
+    ----------
+    frame
+        From ``calib.table.read_table`` or ``check_table``.
+    settings
+        The sources, in order; all settings of the table if None.
+    """
+    chosen = settings_of(frame) if settings is None else list(settings)
+    frame = _rows_of(frame, chosen)
+    substantive = frame["option_kind"] == "substantive"
+    kept = frame[substantive]
+    layout = _layout(kept)
+    index = layout.index
+    counts: dict[str, int] = {
+        "cells": len(index),
+        "questions": len(index.questions),
+        "non_substantive_options_dropped": int(
+            frame.loc[~substantive, OPTION_KEY].drop_duplicates().shape[0]
+        ),
+    }
+    human = _human(kept, layout, counts)
+    sources = tuple(_source(kept, layout, setting, counts) for setting in chosen)
+    return Paired(human, Elicited(tuple(chosen), sources), counts)
+
+
+class _Layout(NamedTuple):
+    """Where each table row goes: row and option of the block."""
+
+    index: Index
+    row: Int[np.ndarray, " table_row"]
+    option: Int[np.ndarray, " table_row"]
+
+
+def _rows_of(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
+    wanted = pd.MultiIndex.from_tuples(settings, names=SETTING_KEY)
+    kept = frame[pd.MultiIndex.from_frame(frame[SETTING_KEY]).isin(wanted)]
+    if kept.empty:
+        raise CalibError(f"no row of the table has a setting of {list(map(str, settings))}")
+    return kept
+
+
+def _layout(kept: pd.DataFrame) -> _Layout:
+    options = kept.drop_duplicates(OPTION_KEY).sort_values(OPTION_KEY)
+    questions: list[Question] = []
+    option_place: dict[tuple[str, str, int], int] = {}
+    number_of: dict[QuestionKey, int] = {}
+    for raw_key, rows in options.groupby(QUESTION_KEY, sort=True):
+        key = QuestionKey(*raw_key)
+        for place, option_index in enumerate(rows["option_index"]):
+            option_place[*key, option_index] = place
+        number_of[key] = len(questions)
+        questions.append(
+            Question(
+                survey=key.survey,
+                id=key.id,
+                text=rows["question"].iloc[0],
+                scale=rows["scale"].iloc[0],
+                options=tuple(
+                    Option(index, label, None if np.isnan(value) else value, kind)
+                    for index, label, value, kind in zip(
+                        rows["option_index"].tolist(),
+                        rows["option"],
+                        rows["option_value"].tolist(),
+                        rows["option_kind"],
+                        strict=True,
+                    )
+                ),
+            )
+        )
+    cells = kept[CELL_KEY].drop_duplicates().sort_values(CELL_KEY)
+    groups = sorted({Group(*pair) for pair in zip(cells["attribute"], cells["group"], strict=True)})
+    group_number = {group: number for number, group in enumerate(groups)}
+    row_of = pd.MultiIndex.from_frame(cells)
+    row = row_of.get_indexer(pd.MultiIndex.from_frame(kept[CELL_KEY]))
+    places = pd.Series(option_place)
+    option = places.reindex(pd.MultiIndex.from_frame(kept[OPTION_KEY])).to_numpy()
+    mask = np.zeros((len(cells), max(len(question.options) for question in questions)), dtype=bool)
+    mask[row, option] = True
+    index = Index(
+        questions=tuple(questions),
+        groups=tuple(groups),
+        question_of_row=np.array(
+            [
+                number_of[QuestionKey(*key)]
+                for key in zip(cells["survey"], cells["question_id"], strict=True)
+            ]
+        ),
+        group_of_row=np.array(
+            [
+                group_number[Group(*pair)]
+                for pair in zip(cells["attribute"], cells["group"], strict=True)
+            ]
+        ),
+        mask=mask,
+    )
+    return _Layout(index, row, option)
+
+
+def _human(kept: pd.DataFrame, layout: _Layout, counts: dict[str, int]) -> Opinions:
+    mask = layout.index.mask
+    shares = _scatter(kept["p_human"].to_numpy(), layout, mask.shape)
+    n = np.full(len(mask), np.nan)
+    n[layout.row] = kept["n_human"].to_numpy()
+    asked = ~np.isnan(shares).any(axis=1)
+    mass = shares.sum(axis=1)
+    probs = close(shares, mask)
+    counts["cells_without_human_answer"] = int((~asked).sum())
+    counts["human_cells_renormalised"] = int((asked & (np.abs(mass - 1) > 1e-9) & (mass > 0)).sum())
+    counts["human_cells_without_substantive_answer"] = int((asked & (mass == 0)).sum())
+    counts["human_cells_with_unknown_n"] = int((asked & np.isnan(n)).sum())
+    return Opinions(layout.index, probs, n * np.minimum(mass, 1.0))
+
+
+def _source(
+    kept: pd.DataFrame, layout: _Layout, setting: Setting, counts: dict[str, int]
+) -> Opinions:
+    mask = layout.index.mask
+    of_setting = np.ones(len(kept), dtype=bool)
+    for column, value in zip(SETTING_KEY, setting, strict=True):
+        of_setting &= (kept[column] == value).to_numpy()
+    rows = kept[of_setting]
+    placed = _Layout(layout.index, layout.row[of_setting], layout.option[of_setting])
+    shares = _scatter(rows["p_llm"].to_numpy(), placed, mask.shape)
+    answered = ~np.isnan(shares).any(axis=1)
+    mass = shares.sum(axis=1)
+    probs = close(shares, mask)
+    outcomes = rows.drop_duplicates(CELL_KEY)["outcome"].value_counts()
+    asked = len(np.unique(placed.row))
+    for name, count in {
+        "answers_not_asked": len(mask) - asked,
+        "answers_refused": int(outcomes.get("refused", 0)),
+        "answers_unparsable": int(outcomes.get("unparsable", 0)),
+        "answers_failed": int(outcomes.get("failed", 0)),
+        "answers_renormalised": int((answered & (np.abs(mass - 1) > 1e-9) & (mass > 0)).sum()),
+        "answers_without_substantive_mass": int((answered & (mass == 0)).sum()),
+    }.items():
+        counts[name] = counts.get(name, 0) + count
+    return Opinions(layout.index, probs)
+
+
+def _scatter(
+    values: Float[np.ndarray, " table_row"], layout: _Layout, shape: tuple[int, ...]
+) -> Float[np.ndarray, "row option"]:
+    """Values at their row and option; zero off the mask, NaN where there is none."""
+    block = np.where(layout.index.mask, np.nan, 0.0)
+    block[layout.row, layout.option] = values
+    return block

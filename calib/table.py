@@ -1,0 +1,158 @@
+"""The paired table as a file: its columns, reading and writing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from calib.errors import DataError, Fault
+from calib.files import atomic_file
+from calib.rules import faults_of_table
+
+TEXT_COLUMNS: Final = (
+    "survey", "question_id", "question", "scale", "option", "option_kind",
+    "attribute", "group", "model", "elicitation", "prompt", "outcome",
+)  # fmt: skip
+NUMBER_COLUMNS: Final = ("option_index", "option_value", "n_human", "p_human", "p_llm")
+COLUMNS: Final = (
+    "survey", "question_id", "question", "scale", "option_index", "option", "option_value",
+    "option_kind", "attribute", "group", "n_human", "p_human", "model", "elicitation",
+    "prompt", "outcome", "p_llm",
+)  # fmt: skip
+MAY_BE_ABSENT: Final = ("option_value", "n_human", "p_human")
+"""Columns whose absence means that all their values are null."""
+FORMATS: Final = (".parquet", ".csv", ".jsonl")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read and check a paired table.
+
+    Parameters
+    ----------
+    path
+        A ``.parquet``, ``.csv`` or ``.jsonl`` file with the columns of ``COLUMNS``;
+        those of ``MAY_BE_ABSENT`` may be missing and further columns are ignored.
+
+    Returns
+    -------
+    One row per setting, group, question and option, with exactly ``COLUMNS``; text as
+    ``str``, ``option_index`` as integer, the other numbers as float with NaN for null.
+
+    Raises
+    ------
+    DataError
+        With every fault of the file at once.
+    """
+    frame = read_frame(path)
+    try:
+        return check_table(frame)
+    except DataError as error:
+        raise error.in_file(path) from None
+
+
+def check_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Bring a frame to the table's columns and types; ``DataError`` with all its faults."""
+    missing = [name for name in COLUMNS if name not in frame and name not in MAY_BE_ABSENT]
+    if missing:
+        raise DataError(
+            Fault(
+                rule="a paired table has the columns " + ", ".join(COLUMNS),
+                value=f"no column {', '.join(missing)} among {', '.join(map(str, frame.columns))}",
+                remedy="add the missing columns, or bring other layouts in with calib import",
+            )
+        )
+    if frame.empty:
+        raise DataError(
+            Fault(
+                rule="a paired table has at least one row",
+                value="none",
+                remedy="check the step that wrote the file",
+            )
+        )
+    typed, faults = _typed(frame)
+    faults += faults_of_table(typed)
+    if faults:
+        raise DataError(faults)
+    return typed.astype({"option_index": np.int64})
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a frame in the format of its suffix; the file appears whole or not at all."""
+    path = Path(path)
+    suffix = _format_of(path)
+    with atomic_file(path) as draft:
+        if suffix == ".parquet":
+            frame.to_parquet(draft, index=False)
+        elif suffix == ".csv":
+            frame.to_csv(draft, index=False)
+        else:
+            frame.to_json(draft, orient="records", lines=True, double_precision=15)
+
+
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """A table file as it stands, unchecked; ``DataError`` where the file itself is broken."""
+    path = Path(path)
+    suffix = _format_of(path)
+    try:
+        if suffix == ".parquet":
+            return pd.read_parquet(path)
+        if suffix == ".csv":
+            # All text: a group may be called "NA" or "None", an id "007".
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_json(path, lines=True, dtype=False, convert_dates=False, precise_float=True)
+    except (OSError, ValueError) as error:  # ArrowInvalid and parser errors are ValueErrors
+        raise DataError(
+            Fault(
+                rule=f"the file must be a readable {suffix} table",
+                value=" ".join(str(error).split())[:300],
+                remedy="the file is truncated or of another format: write it again",
+            ),
+            file=path,
+        ) from None
+
+
+def _format_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DataError(
+            Fault(
+                rule="a table's suffix tells its format: " + ", ".join(FORMATS),
+                value=repr(path.suffix),
+                remedy="rename or convert the file",
+            ),
+            file=path,
+        )
+    return suffix
+
+
+def _typed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
+    columns: dict[str, pd.Series] = {}
+    faults: list[Fault] = []
+    for name in COLUMNS:
+        column = frame[name] if name in frame else pd.Series(np.nan, index=frame.index)
+        if name in NUMBER_COLUMNS:
+            columns[name], fault = _as_number(name, column)
+            faults += fault
+        else:
+            absent = column.isna() | (column.astype(str).str.strip() == "")
+            columns[name] = column.astype(str).mask(absent)
+    return pd.DataFrame(columns).reset_index(drop=True), faults
+
+
+def _as_number(name: str, column: pd.Series) -> tuple[pd.Series, list[Fault]]:
+    empty = column.isna() | column.astype(str).str.strip().isin(["", "NA", "NaN", "nan", "null"])
+    number = pd.to_numeric(column.mask(empty), errors="coerce").astype(float)
+    bad = (number.isna() & ~empty).to_numpy()
+    if not bad.any():
+        return number, []
+    fault = Fault(
+        rule="values must be numbers or empty",
+        value=repr(column[bad].iloc[0]),
+        remedy="write numbers with a decimal point and no unit",
+        column=name,
+        rows=tuple(np.flatnonzero(bad).tolist()),
+    )
+    return number, [fault]
