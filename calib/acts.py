@@ -61,9 +61,7 @@ def median_cumulative_act(
     back = np.empty_like(shares)
     np.put_along_axis(back, order, shares, axis=1)
     # Cumulative sums differ from one in the last bits; closing takes that out.
-    return np.where(
-        ordered[:, None], close(np.maximum(back, 0.0), mask), median_act(draws, mask)
-    )
+    return np.where(ordered[:, None], close(np.maximum(back, 0.0), mask), median_act(draws, mask))
 
 
 def act(prediction: Prediction, kind: Act) -> Float[np.ndarray, "row option"]:

@@ -102,7 +102,7 @@ REGISTRY: Final[Mapping[str, str]] = {
     "ridge-per-group": "calib.perchoice:RidgePerGroup",
     "lasso-per-group": "calib.perchoice:LassoPerGroup",
     "forest-per-group": "calib.perchoice:ForestPerGroup",
-    "ridge-structured": "calib.perchoice:RidgeStructured",
+    "ridge-structured": "calib.structured:RidgeStructured",
     "dirichlet": "calib.dirichlet:Dirichlet",
 }
 """Name to ``module:class``, from the simplest to the richest; loaded only when asked for."""

@@ -18,6 +18,14 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     The former file stays as it is until then; a failed block leaves nothing behind.
     """
     path = Path(path)
+    if path.is_dir():
+        raise DataError(
+            Fault(
+                rule="this output is a file",
+                value=f"{path} is a folder",
+                remedy="name a file in it",
+            )
+        )
     with _draft_folder(path) as folder:
         # Same suffix: writers choose their format by it.
         draft = folder / path.name
@@ -39,6 +47,14 @@ def atomic_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
                 rule=f"only an empty folder or one with {marker} is written over",
                 value=f"{path} holds something else",
                 remedy="name another folder or remove this one",
+            )
+        )
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise DataError(
+            Fault(
+                rule="an output folder is replaced as a whole, which the current one cannot be",
+                value=str(path),
+                remedy="name a folder of its own for the output",
             )
         )
     with _draft_folder(path) as folder:

@@ -100,11 +100,18 @@ class Opinions:
                 f"{int(np.sum(self.probs[~self.index.mask] != 0))} that are not; "
                 "close them with opinions.close"
             )
-        known = self.probs[self.known]
-        if np.any(known < 0) or not np.allclose(known.sum(axis=1), 1.0, rtol=0, atol=1e-9):
-            worst = known[np.argmax(np.abs(known.sum(axis=1) - 1.0))]
+        missing = np.isnan(self.probs)
+        partly = missing.any(axis=1) & (missing != self.index.mask).any(axis=1)
+        if partly.any():
             raise CalibError(
-                f"shares of a row must be non-negative and sum to one; found {worst}; "
+                "a row has shares for all options or none; found "
+                f"{self.probs[partly][0]}; give 0 for options that nobody chose"
+            )
+        known = self.probs[self.known]
+        bad = (known < 0).any(axis=1) | (np.abs(known.sum(axis=1) - 1.0) > 1e-9)
+        if bad.any():
+            raise CalibError(
+                f"shares of a row must be non-negative and sum to one; found {known[bad][0]}; "
                 "close them with opinions.close"
             )
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from calib.errors import CalibError
+from calib.errors import CalibError, DataError, Fault
 from calib.opinions import Elicited, Index, Opinions, close
 from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY
 from calib.survey import Group, Option, Question, QuestionKey, Setting
@@ -73,6 +72,11 @@ def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Pair
         From ``calib.table.read_table`` or ``check_table``.
     settings
         The sources, in order; all settings of the table if None.
+
+    Raises
+    ------
+    DataError
+        Where a setting is not in the table, or none is asked for.
     """
     chosen = settings_of(frame) if settings is None else list(settings)
     frame = _rows_of(frame, chosen)
@@ -92,7 +96,8 @@ def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Pair
     return Paired(human, Elicited(tuple(chosen), sources), counts)
 
 
-class _Layout(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Layout:
     """Where each table row goes: row and option of the block."""
 
     index: Index
@@ -101,11 +106,19 @@ class _Layout(NamedTuple):
 
 
 def _rows_of(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
+    there = settings_of(frame)
+    missing = [setting for setting in settings if setting not in there]
+    if missing or not settings:
+        raise DataError(
+            Fault(
+                rule="sources are settings of the table, at least one",
+                value=", ".join(map(str, missing)) or "none",
+                remedy="choose among " + ", ".join(map(str, there)),
+                column=", ".join(SETTING_KEY),
+            )
+        )
     wanted = pd.MultiIndex.from_tuples(settings, names=SETTING_KEY)
-    kept = frame[pd.MultiIndex.from_frame(frame[SETTING_KEY]).isin(wanted)]
-    if kept.empty:
-        raise CalibError(f"no row of the table has a setting of {list(map(str, settings))}")
-    return kept
+    return frame[pd.MultiIndex.from_frame(frame[SETTING_KEY]).isin(wanted)]
 
 
 def _layout(kept: pd.DataFrame) -> _Layout:
@@ -167,7 +180,7 @@ def _layout(kept: pd.DataFrame) -> _Layout:
 
 def _human(kept: pd.DataFrame, layout: _Layout, counts: dict[str, int]) -> Opinions:
     mask = layout.index.mask
-    shares = _scatter(kept["p_human"].to_numpy(), layout, mask.shape)
+    shares = _scatter(kept["p_human"].to_numpy(), layout)
     n = np.full(len(mask), np.nan)
     n[layout.row] = kept["n_human"].to_numpy()
     asked = ~np.isnan(shares).any(axis=1)
@@ -189,7 +202,7 @@ def _source(
         of_setting &= (kept[column] == value).to_numpy()
     rows = kept[of_setting]
     placed = _Layout(layout.index, layout.row[of_setting], layout.option[of_setting])
-    shares = _scatter(rows["p_llm"].to_numpy(), placed, mask.shape)
+    shares = _scatter(rows["p_llm"].to_numpy(), placed)
     answered = ~np.isnan(shares).any(axis=1)
     mass = shares.sum(axis=1)
     probs = close(shares, mask)
@@ -208,7 +221,7 @@ def _source(
 
 
 def _scatter(
-    values: Float[np.ndarray, " table_row"], layout: _Layout, shape: tuple[int, ...]
+    values: Float[np.ndarray, " table_row"], layout: _Layout
 ) -> Float[np.ndarray, "row option"]:
     """Values at their row and option; zero off the mask, NaN where there is none."""
     block = np.where(layout.index.mask, np.nan, 0.0)

@@ -38,7 +38,7 @@ def faults_of_table(frame: pd.DataFrame) -> list[Fault]:
     answer = _number(frame, ANSWER_KEY)
     faults += _duplicates(frame)
     faults += _share_domains(frame)
-    faults += _questions(frame)
+    faults += _questions(frame, answer)
     faults += _outcomes(frame, answer)
     if not any(fault.column in ("p_human", "p_llm", "option_index") for fault in faults):
         faults += _sums(frame, answer)
@@ -148,7 +148,7 @@ def _share_domains(frame: pd.DataFrame) -> Iterator[Fault]:
     )
 
 
-def _questions(frame: pd.DataFrame) -> Iterator[Fault]:
+def _questions(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
     for key, columns in (
         (QUESTION_KEY, ("question", "scale")),
         (OPTION_KEY, ("option", "option_value", "option_kind")),
@@ -174,11 +174,13 @@ def _questions(frame: pd.DataFrame) -> Iterator[Fault]:
     n_valued = valued.reindex(of_row).fillna(0).to_numpy()
     n_distinct = distinct.reindex(of_row).fillna(0).to_numpy()
     scale = frame["scale"].to_numpy()
-    bad = n_options < 2
+    substantive = frame["option_kind"] == "substantive"
+    offered = substantive.groupby(answer).transform("sum")
+    bad = offered < 2
     yield from _fault(
         bad,
-        rule="a question needs at least two substantive options",
-        value=f"{int(n_options[bad][0]) if bad.any() else 0} for {_name(frame, bad, QUESTION_KEY)}",
+        rule="a question offers each group at least two substantive options",
+        value=f"{offered[bad].iloc[0] if bad.any() else 0} for {_name(frame, bad, ANSWER_KEY)}",
         remedy="add the missing options (with share 0 where nobody chose them) or drop it",
         column="option_index",
     )
@@ -227,10 +229,11 @@ def _outcomes(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
         remedy="give 0 for options without mass, or call the outcome refused, unparsable or failed",
         column="p_llm",
     )
+    bad = (~answered & frame["p_llm"].notna()).to_numpy()
     yield from _fault(
-        ~answered & frame["p_llm"].notna(),
+        bad,
         rule="p_llm is empty unless the outcome is answered",
-        value=f"a share with outcome {_first(frame, 'outcome', ~answered & frame['p_llm'].notna())}",
+        value=f"a share with outcome {_first(frame, 'outcome', bad)}",
         remedy="empty p_llm or call the outcome answered",
         column="p_llm",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +74,7 @@ def check_table(frame: pd.DataFrame) -> pd.DataFrame:
             )
         )
     typed, faults = _typed(frame)
-    faults += faults_of_table(typed)
+    faults += [fault for fault in faults_of_table(typed) if not _told(fault, faults)]
     if faults:
         raise DataError(faults)
     return typed.astype({"option_index": np.int64})
@@ -89,7 +90,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
         elif suffix == ".csv":
             frame.to_csv(draft, index=False)
         else:
-            frame.to_json(draft, orient="records", lines=True, double_precision=15)
+            _write_json_lines(frame, draft)
 
 
 def read_frame(path: str | Path) -> pd.DataFrame:
@@ -102,16 +103,44 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         if suffix == ".csv":
             # All text: a group may be called "NA" or "None", an id "007".
             return pd.read_csv(path, dtype=str, keep_default_na=False)
-        return pd.read_json(path, lines=True, dtype=False, convert_dates=False, precise_float=True)
+        return _read_json_lines(path)
     except (OSError, ValueError) as error:  # ArrowInvalid and parser errors are ValueErrors
         raise DataError(
             Fault(
                 rule=f"the file must be a readable {suffix} table",
                 value=" ".join(str(error).split())[:300],
-                remedy="the file is truncated or of another format: write it again",
+                remedy="the file is truncated or of another format: write it again"
+                if path.exists()
+                else "check the path",
             ),
             file=path,
         ) from None
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    """One JSON object a line; numbers to the last bit and texts untouched."""
+    records = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            if not isinstance(record, dict):
+                raise ValueError(f"line {number}: not a JSON object")
+            records.append(record)
+    return pd.DataFrame(records)
+
+
+def _write_json_lines(frame: pd.DataFrame, path: Path) -> None:
+    # Not DataFrame.to_json: that keeps 15 digits, and a share has up to 17.
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in frame]
+    with path.open("w", encoding="utf-8", newline="\n") as lines:
+        for row in zip(*columns, strict=True):
+            lines.write(encode(dict(zip(frame.columns, row, strict=True))) + "\n")
 
 
 def _format_of(path: Path) -> str:
@@ -129,6 +158,7 @@ def _format_of(path: Path) -> str:
 
 
 def _typed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
+    frame = frame.reset_index(drop=True)
     columns: dict[str, pd.Series] = {}
     faults: list[Fault] = []
     for name in COLUMNS:
@@ -139,10 +169,17 @@ def _typed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
         else:
             absent = column.isna() | (column.astype(str).str.strip() == "")
             columns[name] = column.astype(str).mask(absent)
-    return pd.DataFrame(columns).reset_index(drop=True), faults
+    return pd.DataFrame(columns), faults
+
+
+def _told(fault: Fault, earlier: list[Fault]) -> bool:
+    """Whether the same cells of the file were found at fault before, as unreadable numbers."""
+    return any(fault.column == one.column and {*fault.rows} <= {*one.rows} for one in earlier)
 
 
 def _as_number(name: str, column: pd.Series) -> tuple[pd.Series, list[Fault]]:
+    if pd.api.types.is_numeric_dtype(column):
+        return pd.Series(column.to_numpy(dtype=float, na_value=np.nan)), []
     empty = column.isna() | column.astype(str).str.strip().isin(["", "NA", "NaN", "nan", "null"])
     number = pd.to_numeric(column.mask(empty), errors="coerce").astype(float)
     bad = (number.isna() & ~empty).to_numpy()

@@ -1,0 +1,365 @@
+"""The command line ``calib``; what each command needs is loaded when it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from calib.errors import CalibError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from calib.survey import Setting
+
+DATA = click.Path(path_type=Path)
+SEED = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+SOURCES = click.option(
+    "--sources",
+    metavar="SELECTION",
+    help="Settings to use: model=…, elicitation=…, prompt=… separated by commas, values "
+    "separated by |; the word all joins them as sources of one fit.",
+)
+
+
+class _Main(click.Group):
+    """Tells errors of this package in one message and ends with their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CalibError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def _calibrator_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    from calib.base import REGISTRY
+
+    if value not in REGISTRY:
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(REGISTRY)}")
+    return value
+
+
+def _calibrator_names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+    if value is None:
+        from calib.evaluate import DEFAULT_CALIBRATORS
+
+        return list(DEFAULT_CALIBRATORS)
+    return [_calibrator_name(ctx, param, name.strip()) for name in value.split(",")]
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="opinion-calibration", prog_name="calib")
+def main() -> None:
+    """Calibrate the opinion distributions that an LLM gives against human surveys.
+
+    Exit codes: 0 ok, 1 failure, 2 usage, 5 bad data.
+    """
+
+
+@main.command()
+@click.option(
+    "--out", default="calib-demo", show_default=True, type=DATA, help="Folder for the results."
+)
+@SEED
+def demo(out: Path, seed: int) -> None:
+    """Run the whole path offline: real answers, a real local LLM, a simulated check."""
+    from calib.demo import run_demo
+
+    with _progress() as progress:
+        run_demo(out, seed, progress)
+    click.echo(f"the results are in {out}")
+
+
+@main.command("import")
+@click.argument("kind", type=click.Choice(["meister", "synthbench"]))
+@click.argument("source", type=DATA)
+@click.option("-o", "--output", required=True, type=DATA, help="Table to write.")
+@click.option("--scales", type=DATA, help="synthbench: an OpinionQA info.csv with the scales.")
+def import_(kind: str, source: Path, output: Path, scales: Path | None) -> None:
+    """Turn another layout into a paired table."""
+    from calib.show import console, show_pairs
+    from calib.table import write_table
+
+    if kind == "meister":
+        if scales is not None:
+            raise click.UsageError("--scales goes with synthbench; meister has its own")
+        from calib.importers import meister
+
+        imported = meister.read(source)
+    else:
+        from calib.importers import synthbench
+
+        imported = synthbench.read(source, scales=scales)
+    write_table(imported.table, output)
+    show_pairs(f"{output}: {len(imported.table)} rows", imported.counts, console())
+
+
+@main.command()
+@click.argument("table", type=DATA)
+@JSON
+def validate(table: Path, as_json: bool) -> None:
+    """Check a paired table; all its faults at once."""
+    from calib.describe import describe
+    from calib.show import console, show_pairs
+    from calib.table import read_table
+
+    try:
+        found = describe(read_table(table))
+    except DataError as error:
+        if as_json:
+            faults = [fault.as_dict() for fault in error.faults]
+            _print_json({"table": str(table), "valid": False, "faults": faults})
+        raise
+    if as_json:
+        _print_json({"table": str(table), "valid": True, "faults": [], **found})
+    else:
+        show_pairs(f"{table} is a valid paired table", found, console())
+
+
+@main.command()
+@click.argument("table", type=DATA)
+@click.option("-o", "--output", required=True, type=DATA, help="Model folder to write.")
+@click.option(
+    "--calibrator", default="dirichlet", show_default=True, callback=_calibrator_name,
+    help="Which calibrator, e.g. dirichlet, ridge or forest.",
+)  # fmt: skip
+@SOURCES
+@SEED
+def fit(table: Path, output: Path, calibrator: str, sources: str | None, seed: int) -> None:
+    """Learn the LLM's error from the cells of TABLE that people answered.
+
+    All selected settings are sources of the one fit.
+    """
+    from calib.base import make_calibrator
+    from calib.modelfile import save_model, table_hash
+    from calib.paired import pair
+    from calib.show import console, show_pairs
+    from calib.sources import sources_label
+
+    frame, [selection] = _read(table, sources, join=True)
+    paired = pair(frame, selection)
+    fitted = make_calibrator(calibrator).fit(paired, seed=seed)
+    save_model(
+        fitted,
+        output,
+        paired=paired,
+        seed=seed,
+        table_name=table.name,
+        data_hash=table_hash(frame),
+    )
+    training = paired.take(paired.complete)
+    summary = {
+        "calibrator": calibrator,
+        "sources": sources_label(selection),
+        "questions": len(training.index.questions),
+        "cells learnt from": len(training),
+        "cells left out": len(paired) - len(training),
+        **{name: count for name, count in paired.counts.items() if count},
+    }
+    show_pairs(f"model {output}", summary, console())
+    if hasattr(fitted, "posterior_"):
+        from calib.diagnostics import diagnose
+
+        diagnosis = diagnose(fitted.posterior_)
+        if not diagnosis.trusted:
+            problems = "; ".join(diagnosis.problems)
+            click.echo(f"warning: this fit is not to be trusted: {problems}", err=True)
+
+
+@main.command()
+@click.argument("model", type=DATA)
+@click.argument("table", type=DATA)
+@click.option("-o", "--output", required=True, type=DATA, help="Table of predictions to write.")
+@click.option(
+    "--interval", default=0.9, show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Level of the intervals.",
+)  # fmt: skip
+def predict(model: Path, table: Path, output: Path, interval: float) -> None:
+    """Calibrate the LLM's answers in TABLE, human answers there or not."""
+    from calib.modelfile import load_model
+    from calib.predictions import predict_table
+    from calib.show import console, show_pairs
+    from calib.table import read_table, write_table
+
+    saved = load_model(model)
+    frame = read_table(table)
+    try:
+        predicted = predict_table(saved, frame, level=interval)
+    except DataError as error:
+        raise error.in_file(table) from None
+    write_table(predicted.table, output)
+    known = predicted.counts["questions_in_training"]
+    if known:
+        click.echo(
+            f"warning: {known} questions were in the model's training; their predictions are "
+            "marked in_training and must not be scored",
+            err=True,
+        )
+    shown = {name: count for name, count in predicted.counts.items() if count}
+    show_pairs(f"{output}: {len(predicted.table)} rows", shown, console())
+
+
+@main.command()
+@click.argument("predictions", type=DATA)
+@click.argument("table", type=DATA)
+@JSON
+def score(predictions: Path, table: Path, as_json: bool) -> None:
+    """Score PREDICTIONS against the human shares in TABLE."""
+    from calib.predictions import read_predictions, score_predictions
+    from calib.show import console, show_scores
+    from calib.table import read_table
+
+    predicted, frame = read_predictions(predictions), read_table(table)
+    try:
+        document = score_predictions(predicted, frame)
+    except DataError as error:
+        raise error.in_file(predictions) from None
+    if as_json:
+        _print_json({"predictions": str(predictions), "table": str(table), **document})
+    else:
+        show_scores(document, console())
+
+
+@main.command()
+@click.argument("table", type=DATA)
+@click.option("-o", "--output", type=DATA, help="Folder for the results; calib report reads it.")
+@click.option(
+    "--calibrators", metavar="NAMES", callback=_calibrator_names,
+    help="Names separated by commas; identity, uniform and train-mean are always there.",
+)  # fmt: skip
+@SOURCES
+@click.option("--folds", default=5, show_default=True, help="Folds, by question.")
+@SEED
+@JSON
+def evaluate(
+    table: Path,
+    output: Path | None,
+    calibrators: list[str],
+    sources: str | None,
+    folds: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compare calibrators on questions that they did not see.
+
+    Each setting is evaluated on its own, unless --sources joins them with the word all.
+    """
+    from calib.evaluate import evaluate as run
+    from calib.evaluate import write_evaluation
+    from calib.show import console, show_evaluation
+
+    frame, selections = _read(table, sources, join=False)
+    with _progress() as progress:
+        try:
+            result = run(
+                frame,
+                selections=selections,
+                calibrators=calibrators,
+                folds=folds,
+                seed=seed,
+                table_name=table.name,
+                progress=progress,
+            )
+        except DataError as error:
+            raise error.in_file(table) from None
+    if output is not None:
+        write_evaluation(result, output)
+    if as_json:
+        _print_json(result.as_dict())
+    else:
+        show_evaluation(result.as_dict(), console())
+
+
+@main.command()
+@click.argument("model", type=DATA)
+@JSON
+def diagnose(model: Path, as_json: bool) -> None:
+    """Say whether the sampling behind MODEL is to be trusted; exit 1 where it is not."""
+    from calib.errors import Fault
+    from calib.modelfile import load_model
+    from calib.show import console, show_pairs
+    from calib.summary import plain
+
+    calibrator = load_model(model).calibrator
+    if not hasattr(calibrator, "posterior_"):
+        raise DataError(
+            Fault(
+                rule="only models with a posterior have diagnostics",
+                value=f"a model of {calibrator.name}",
+                remedy="fit with --calibrator dirichlet",
+            ),
+            file=model,
+        )
+    from calib.diagnostics import diagnose as run
+
+    diagnosis = run(calibrator.posterior_)
+    if as_json:
+        _print_json(plain(diagnosis.as_dict()))
+    else:
+        shown = {
+            name: value
+            for name, value in diagnosis.as_dict().items()
+            if name not in ("parameters", "problems")
+        }
+        show_pairs(str(model), shown, console())
+        for problem in diagnosis.problems:
+            click.echo(problem)
+        click.echo("trusted" if diagnosis.trusted else "not to be trusted")
+    if not diagnosis.trusted:
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=DATA)
+@click.option("-o", "--output", required=True, type=DATA, help="HTML file to write.")
+def report(folder: Path, output: Path) -> None:
+    """Write the results that calib evaluate left in DIR as one self-contained HTML file."""
+    from calib.report import write_report
+
+    write_report(folder, output)
+    click.echo(f"the report is in {output}")
+
+
+def _read(
+    table: Path, sources: str | None, *, join: bool
+) -> tuple[pd.DataFrame, Sequence[tuple[Setting, ...]]]:
+    """A table and the selections of its settings."""
+    from calib.paired import settings_of
+    from calib.sources import parse_sources
+    from calib.table import read_table
+
+    frame = read_table(table)
+    try:
+        return frame, parse_sources(sources, settings_of(frame), default_join=join)
+    except DataError as error:
+        raise error.in_file(table) from None
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, shown on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield tell

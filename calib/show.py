@@ -1,0 +1,157 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+class _Column(NamedTuple):
+    title: str
+    key: str
+    form: str
+    best: str = ""
+    """'high' or 'low' is better; '' marks nothing."""
+
+
+EVALUATION: Final = (
+    _Column("OA", "oa", ".2f", "high"),
+    _Column("W1", "w1", ".4f", "low"),
+    _Column("KL", "kl_1e3", ".4f", "low"),
+    _Column("TV", "tv", ".4f", "low"),
+    _Column("cover 90", "coverage_90", ".3f"),
+    _Column("gap closed", "gap_closed_kl_1e3", ".0%", "high"),
+    _Column("beyond train mean", "llm_share_kl_1e3", ".0%", "high"),
+    _Column("fit s", "fit_seconds", ".1f"),
+)
+SCORED: Final = (
+    _Column("OA", "oa", ".2f", "high"),
+    _Column("W1", "w1", ".4f", "low"),
+    _Column("KL", "kl_1e3", ".4f", "low"),
+    _Column("TV", "tv", ".4f", "low"),
+    _Column("cover", "coverage_interval", ".3f"),
+    _Column("gap closed", "gap_closed_kl_1e3", ".0%", "high"),
+)
+UNDEFINED: Final = "–"
+
+
+def console() -> Console:
+    """Standard output; wide enough for every column where it is no terminal."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=120)
+
+
+def show_evaluation(document: Mapping[str, Any], out: Console) -> None:
+    """``Evaluation.as_dict`` as a block per selection: scores, differences, notes."""
+    for sources in dict.fromkeys(row["sources"] for row in document["rows"]):
+        rows = [row for row in document["rows"] if row["sources"] == sources]
+        first, last = rows[0], rows[-1]
+        out.print()
+        out.print(
+            _table(
+                f"{sources}: {first['n_questions']} questions, {first['n_cells']} cells, "
+                f"{document['folds']} folds by question",
+                rows,
+                EVALUATION,
+            )
+        )
+        _print(
+            out,
+            f"noise floor: W1 {_form(first['floor_w1'], '.4f')}, "
+            f"KL {_form(first['floor_kl_1e3'], '.4f')}, TV {_form(first['floor_tv'], '.4f')}; "
+            "gap closed: from the raw LLM to the floor, in KL; "
+            "beyond train mean: from the train mean to the floor, in KL",
+        )
+        acts = ", ".join(f"{act} for {score}" for score, act in last["acts"].items())
+        _print(out, f"acts of {last['calibrator']}: {acts}")
+        _print(
+            out,
+            f"cells that people but no source answered, not scored: "
+            f"{first['n_cells_unanswered']}; nominal cells, where W1 is TV: "
+            f"{first['w1_is_tv_cells']}",
+        )
+        noted = {key: count for key, count in document["counts"][sources].items() if count}
+        _print(out, "pairing: " + _counts(noted))
+        for row in rows:
+            if row["trusted"] is False:
+                out.print(
+                    f"[bold red]not trusted:[/] {escape(row['calibrator'])}: "
+                    + escape("; ".join(row["problems"]))
+                )
+        out.print(_differences(document["differences"], sources, last["calibrator"]))
+
+
+def _differences(rows: Iterable[Mapping[str, Any]], sources: str, a: str) -> Table:
+    table = Table(
+        title=f"{escape(a)} minus the others, 95 % bootstrap interval over questions "
+        "(below zero: better)",
+        title_justify="left",
+    )
+    scores = {"w1": "W1", "kl_1e3": "KL", "tv": "TV"}
+    table.add_column("against")
+    for title in scores.values():
+        table.add_column(title, justify="right")
+    mine = [row for row in rows if row["sources"] == sources and row["a"] == a]
+    for b in dict.fromkeys(row["b"] for row in mine):
+        cells = []
+        for score in scores:
+            row = next(one for one in mine if one["b"] == b and one["score"] == score)
+            text = escape(f"{row['mean']:+.4f} [{row['lo']:+.4f}, {row['hi']:+.4f}]")
+            cells.append(f"[bold]{text}[/]" if row["hi"] < 0 else text)
+        table.add_row(escape(b), *cells)
+    return table
+
+
+def show_scores(document: Mapping[str, Any], out: Console) -> None:
+    """The document of ``score_predictions`` as a table with its counts."""
+    first = document["rows"][0]
+    title = f"{first['n_questions']} questions, {first['n_cells']} cells"
+    out.print(_table(title, document["rows"], SCORED))
+    _print(out, _counts(document["counts"]))
+
+
+def show_pairs(title: str, rows: Mapping[str, object], out: Console) -> None:
+    """Names and values as a table."""
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    for name, value in rows.items():
+        table.add_row(escape(name), escape(str(value)))
+    out.print(table)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[_Column]) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("calibrator")
+    for column in columns:
+        table.add_column(column.title, justify="right")
+    best = {column.key: _best(rows, column) for column in columns}
+    for row in rows:
+        cells = []
+        for column in columns:
+            text = _form(row[column.key], column.form)
+            # Everything that prints like the best is the best.
+            cells.append(f"[bold]{text}[/]" if column.best and text == best[column.key] else text)
+        table.add_row(escape(row["calibrator"]), *cells)
+    return table
+
+
+def _best(rows: Sequence[Mapping[str, Any]], column: _Column) -> str | None:
+    known = [row[column.key] for row in rows if row[column.key] is not None]
+    if not column.best or not known:
+        return None
+    return _form(max(known) if column.best == "high" else min(known), column.form)
+
+
+def _form(value: float | None, form: str) -> str:
+    return UNDEFINED if value is None else format(value, form)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
+
+
+def _print(out: Console, text: str) -> None:
+    out.print(text, markup=False, style="dim")

@@ -1,0 +1,201 @@
+"""A survey and a biased LLM whose true effects are known: for checks, examples and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from calib.errors import CalibError
+from calib.survey import Group, Option, Question, Scale, Setting
+from calib.table import check_table
+
+SURVEY: Final = "simulated"
+SETTING: Final = Setting("simulated", "verbalized", "sd")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Parameters of the simulation, on the log scale of shares unless said otherwise."""
+
+    beta_between: float = 1.0
+    """Slope on the LLM's mean over groups, on average over groups."""
+    beta_within: float = 0.3
+    """Slope on a group's deviation from that mean: the LLM exaggerates differences between
+    groups by 1/``beta_within``."""
+    sd_between: float = 0.1
+    sd_within: float = 0.1
+    """Standard deviations of these slopes between groups."""
+    scale_linear: float = 0.0
+    scale_curve: float = -1.0
+    """Effects of an option's place z in [-1/2, 1/2] and of z², centred over the options."""
+    sd_scale: float = 0.1
+    """Standard deviation of both between groups."""
+    tau: float = 0.4
+    """Standard deviation of an error that a question's groups share."""
+    phi: float = 80.0
+    """Concentration of a cell's shares around their expectation; may be infinite."""
+    n: int = 500
+    """Respondents in each cell."""
+    llm_mean: float = 1.0
+    llm_spread: float = 0.7
+    """Standard deviations of the LLM's log-shares: of their mean, and of a group around it."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedSurvey:
+    """A paired table of one setting, with everything that made it."""
+
+    table: pd.DataFrame
+    """The paired table."""
+    true_shares: pd.DataFrame
+    """``p_true`` by question, group and option: the population's shares, of which the
+    table's ``p_human`` are a sample."""
+    truth: Truth
+    group_effects: Mapping[str, Float[np.ndarray, " group"]]
+    """beta_between, beta_within, scale_linear and scale_curve, each as drawn for the groups."""
+
+
+def simulate_survey(
+    *,
+    n_questions: int,
+    groups: Sequence[Group],
+    n_options: Sequence[int],
+    truth: Truth | None = None,
+    nominal: bool = False,
+    seed: int,
+) -> SimulatedSurvey:
+    """Draw a survey and an LLM's answers from the model that ``dirichlet`` fits.
+
+    With ℓ the LLM's log-shares centred over the options of a cell, and m their mean over
+    the groups of the question q,
+
+        η = β_g^between · m + β_g^within · (ℓ - m) + γ_g1 · z + γ_g2 · (z² - mean z²) + u_q
+        shares ~ Dirichlet(φ · softmax(η)),   counts ~ Multinomial(n, shares)
+
+    Parameters
+    ----------
+    n_options
+        Options a question, repeated in turn over the questions; at least two each.
+    truth
+        The parameters; those of ``Truth()`` if None.
+    nominal
+        Whether scales are nominal, hence without places (z = 0), instead of ordinal.
+
+    Raises
+    ------
+    CalibError
+        If there is no question or group, or a question has fewer than two options.
+    """
+    if n_questions < 1 or not groups or not n_options or min(n_options) < 2:
+        raise CalibError(
+            "a simulated survey needs questions, groups and two options a question; got "
+            f"{n_questions} questions, {len(groups)} groups and options {tuple(n_options)}; "
+            "ask for at least one, one and two"
+        )
+    truth = Truth() if truth is None else truth
+    rng = np.random.default_rng(seed)
+    effects = _group_effects(truth, len(groups), rng)
+    blocks, shares = [], []
+    for number in range(n_questions):
+        question = _question(number, n_options[number % len(n_options)], nominal)
+        llm, true, human = _answers(question, truth, effects, rng)
+        rows = _keys(question, groups)
+        blocks.append(_columns(question, rows).assign(p_human=human.ravel(), p_llm=llm.ravel()))
+        shares.append(rows.assign(p_true=true.ravel()))
+    table = pd.concat(blocks, ignore_index=True).assign(n_human=float(truth.n))
+    return SimulatedSurvey(check_table(table), pd.concat(shares, ignore_index=True), truth, effects)
+
+
+def _group_effects(
+    truth: Truth, n_groups: int, rng: np.random.Generator
+) -> dict[str, Float[np.ndarray, " group"]]:
+    spreads = {
+        "beta_between": truth.sd_between,
+        "beta_within": truth.sd_within,
+        "scale_linear": truth.sd_scale,
+        "scale_curve": truth.sd_scale,
+    }
+    return {
+        name: getattr(truth, name) + spread * rng.standard_normal(n_groups)
+        for name, spread in spreads.items()
+    }
+
+
+def _answers(
+    question: Question,
+    truth: Truth,
+    effects: Mapping[str, Float[np.ndarray, " group"]],
+    rng: np.random.Generator,
+) -> tuple[
+    Float[np.ndarray, "group option"],
+    Float[np.ndarray, "group option"],
+    Float[np.ndarray, "group option"],
+]:
+    """Shares of the LLM, of the population and of the sample."""
+    n_groups, n_options = len(effects["beta_within"]), len(question.options)
+    log_llm = truth.llm_mean * rng.standard_normal(n_options) + (
+        truth.llm_spread * rng.standard_normal((n_groups, n_options))
+    )
+    log_llm -= log_llm.mean(axis=1, keepdims=True)
+    mean = log_llm.mean(axis=0)
+    z = question.places - 0.5 if question.ordered else np.zeros(n_options)
+    eta = (
+        effects["beta_between"][:, None] * mean
+        + effects["beta_within"][:, None] * (log_llm - mean)
+        + effects["scale_linear"][:, None] * z
+        + effects["scale_curve"][:, None] * (z**2 - np.mean(z**2))
+        + truth.tau * rng.standard_normal(n_options)
+    )
+    expected = _softmax(eta)
+    true = expected
+    if np.isfinite(truth.phi):
+        true = np.stack([rng.dirichlet(truth.phi * row) for row in expected])
+    human = rng.multinomial(truth.n, true) / truth.n
+    return _softmax(log_llm), true, human
+
+
+def _softmax(log_weights: Float[np.ndarray, "row option"]) -> Float[np.ndarray, "row option"]:
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    shares: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _question(number: int, n_options: int, nominal: bool) -> Question:
+    options = tuple(
+        Option(place, f"option {place + 1}", None if nominal else place + 1.0)
+        for place in range(n_options)
+    )
+    scale: Scale = "nominal" if nominal else "ordinal"
+    return Question(SURVEY, f"q{number + 1:03}", f"Simulated {number + 1}", scale, options)
+
+
+def _keys(question: Question, groups: Sequence[Group]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "survey": question.survey,
+            "question_id": question.id,
+            "attribute": group.attribute,
+            "group": group.name,
+            "option_index": option.index,
+        }
+        for group in groups
+        for option in question.options
+    )
+
+
+def _columns(question: Question, keys: pd.DataFrame) -> pd.DataFrame:
+    option = [question.options[place] for place in keys["option_index"]]
+    return keys.assign(
+        question=question.text,
+        scale=question.scale,
+        option=[one.label for one in option],
+        option_value=[np.nan if one.value is None else one.value for one in option],
+        option_kind="substantive",
+        **SETTING._asdict(),
+        outcome="answered",
+    )
