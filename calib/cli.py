@@ -74,8 +74,11 @@ def demo(out: Path, seed: int) -> None:
     from calib.demo import run_demo
 
     with _progress() as progress:
-        run_demo(out, seed, progress)
-    click.echo(f"the results are in {out}")
+        found = run_demo(out, seed, progress)
+    for finding in (*found.gss_findings, *found.simulated_findings):
+        click.echo(finding)
+    for path in (found.gss_report, found.simulated_report):
+        click.echo(f"report: {path}")
 
 
 @main.command("import")

@@ -183,8 +183,8 @@ def _about_gss(
     return (
         f"People: {len(human.questions)} questions of the survey {_name(human)} by "
         f"{len(human.groups)} groups. LLM: {elicited.model}, asked for the letter of an option "
-        X{elicited.captured_mass:.0%} of its first token's "
-        "probability fell on letters.",
+        f"with each option once in each position; {elicited.captured_mass:.0%} of the probability "
+        "of its first token fell on letters.",
         f"What the LLM knows: its shares and those of people correlate at {_shown(of_shares)}; "
         "their deviations from the mean over groups, which is what a persona should bring, at "
         f"{_shown(of_groups)}. Opinion alignment: {_alignments(evaluation)}.",

@@ -167,7 +167,7 @@ class Dirichlet(Calibrator):
         tree: DataTree = arviz_base.from_dict(
             {
                 "posterior": {
-                    name: value for name, value in sites.items() if not name.startswith("raw_")
+                    name: value for name, value in sites.items() if not name.startswith("off_")
                 },
                 "sample_stats": samples.stats,
                 "log_likelihood": {"answers": log_likelihood},

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pandas as pd
 
 from calib.base import REGISTRY, Calibrator, make_calibrator
-from calib.errors import CalibError, DataError, Fault
+from calib.errors import DataError, Fault
 from calib.files import atomic_folder
 from calib.paired import Counts, Paired
 from calib.rules import ANSWER_KEY
@@ -133,7 +133,8 @@ def load_model(folder: str | Path) -> SavedModel:
         return _saved(folder, content)
     except DataError as error:
         raise error if error.file else error.in_file(folder) from None
-    except (CalibError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:
+        # Readers of damaged zip, NetCDF and JSON content each raise errors of their own.
         raise _broken(
             folder,
             "a model folder is complete as it was written",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOST_SOURCES: Final = 3
-MOST_PARAMETERS: Final = 8
+MOST_PARAMETERS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ def forests(effects: list[GroupEffect]) -> list[Plot]:
 
 
 def top_level(posterior: xr.Dataset) -> dict[str, Float[np.ndarray, "chain draw"]]:
-    """Scalars and per-source parameters that the fit sampled, by name."""
+    """Scalars, then per-source parameters, that the fit sampled, by name."""
     found: dict[str, np.ndarray] = {}
-    for name, variable in posterior.data_vars.items():
+    for name, variable in sorted(posterior.data_vars.items(), key=lambda one: one[1].ndim):
         if not {"chain", "draw"} <= set(variable.dims):
             continue
         extra = [dim for dim in variable.dims if dim not in ("chain", "draw")]

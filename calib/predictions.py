@@ -256,14 +256,16 @@ def score_predictions(predictions: pd.DataFrame, frame: pd.DataFrame) -> dict[st
             "check survey, question_id, attribute and group on both sides",
         )
     kept = {name: block[scored] for name, block in blocks.items()}
-    document: dict[str, Any] = plain(_document(known, kept, there))
+    document: dict[str, Any] = plain(_document(known, kept))
+    document["counts"] |= {
+        "cells_predicted_without_answer": int((there & ~scored).sum()),
+        "human_cells_without_prediction": int((~there).sum()),
+    }
     return document
 
 
 def _document(
-    human: Opinions,
-    blocks: dict[str, Float[np.ndarray, "row option"]],
-    there: Bool[np.ndarray, " row"],
+    human: Opinions, blocks: dict[str, Float[np.ndarray, "row option"]]
 ) -> dict[str, Any]:
     index = human.index
     size = np.full(len(human), np.nan) if human.n is None else human.n
@@ -314,8 +316,6 @@ def _document(
         "rows": rows,
         "counts": {
             "cells_scored": len(index),
-            "cells_predicted_without_answer": int(there.sum()) - len(index),
-            "human_cells_without_prediction": int((~there).sum()),
             "predicted_cells_renormalised": int((np.abs(total - 1) > 1e-9).sum()),
             "w1_is_tv_cells": int((~index.ordered).sum()),
         },

@@ -101,6 +101,11 @@ class Model:
     traces: Sequence[plots.Plot]
     n_parameters: int
 
+    @property
+    def n_sources(self) -> int:
+        """Sources that the fit had slopes for."""
+        return len({effect.source for effect in self.effects})
+
 
 def write_report(folder: Path, out: Path) -> None:
     """Turn the folder of an evaluation into one HTML file that needs nothing beside it.

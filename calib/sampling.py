@@ -25,9 +25,9 @@ class Samples(NamedTuple):
 class Plan(NamedTuple):
     """How long to sample."""
 
-    n_chains: int = 4
-    n_warmup: int = 400
-    n_draws: int = 400
+    n_chains: int = 2
+    n_warmup: int = 300
+    n_draws: int = 500
     target_accept: float = 0.85
 
 

@@ -1,0 +1,124 @@
+"""Whether a posterior may be trusted: convergence, effective draws, energy, influence."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+MAX_R_HAT: Final = 1.01
+MIN_ESS: Final = 400.0
+MIN_BFMI: Final = 0.3
+MAX_PARETO_K: Final = 0.7
+"""Limits of the verdict: Vehtari et al. 2021 (doi:10.1214/20-BA1221) for R-hat and effective
+draws, Betancourt 2016 (arXiv:1604.00695) for BFMI, Vehtari et al. 2017
+(doi:10.1007/s11222-016-9696-4) for the Pareto shape."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The verdict on a fit and the figures behind it."""
+
+    trusted: bool
+    """False where any of ``problems`` makes the fit unfit for use."""
+    problems: tuple[str, ...]
+    r_hat_max: float
+    """Largest over top-level parameters; 1 is perfect."""
+    ess_bulk_min: float
+    ess_tail_min: float
+    """Smallest number of effective draws over top-level parameters."""
+    n_divergences: int
+    bfmi_min: float
+    """Smallest over chains; low values mean the energy mixes badly."""
+    loo: dict[str, float | int | str] | None
+    """Leave-one-row-out expected log density, in-sample (rows of a question share its error,
+    so it says nothing of new questions); with the number of rows whose Pareto shape is high."""
+    parameters: list[dict[str, Any]]
+    """Name, mean, sd, r_hat, ess_bulk, ess_tail of every top-level parameter."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def diagnose(posterior: DataTree) -> Diagnosis:
+    """Judge a posterior with the groups ``posterior``, ``sample_stats``, ``log_likelihood``.
+
+    Top-level parameters are all but the questions' logits. A fit is trusted when R-hat is at
+    most ``MAX_R_HAT`` and bulk and tail effective draws at least ``MIN_ESS`` for each, no
+    transition diverged and BFMI is at least ``MIN_BFMI`` in every chain.
+    """
+    import arviz_stats
+
+    draws = posterior["posterior"].dataset
+    top_level = [str(name) for name in draws if name != "question_logit"]
+    summary = arviz_stats.summary(
+        posterior, var_names=top_level, kind="all", round_to="none", ci_prob=0.9
+    )
+    parameters = [
+        {
+            "name": str(name),
+            **{key: float(row[key]) for key in ("mean", "sd", "r_hat", "ess_bulk", "ess_tail")},
+        }
+        for name, row in summary.iterrows()
+    ]
+    r_hat = float(summary["r_hat"].astype(float).max())
+    bulk = float(summary["ess_bulk"].astype(float).min())
+    tail = float(summary["ess_tail"].astype(float).min())
+    stats = posterior["sample_stats"].dataset
+    divergences = int(stats["diverging"].sum())
+    bfmi = _bfmi(stats["energy"].to_numpy())
+    problems = []
+    # Comparisons are written so that an undefined figure counts against the fit.
+    if not r_hat <= MAX_R_HAT:
+        problems.append(f"R-hat is {r_hat:.3f}, above {MAX_R_HAT}: the chains disagree")
+    if not bulk >= MIN_ESS:
+        problems.append(f"bulk ESS is {bulk:.0f}, below {MIN_ESS:.0f}: sample longer")
+    if not tail >= MIN_ESS:
+        problems.append(f"tail ESS is {tail:.0f}, below {MIN_ESS:.0f}: interval ends are noisy")
+    if divergences:
+        problems.append(f"{divergences} divergent transitions: parts of the posterior are missed")
+    if not bfmi >= MIN_BFMI:
+        problems.append(f"BFMI is {bfmi:.2f}, below {MIN_BFMI}: the energy mixes badly")
+    return Diagnosis(
+        trusted=not problems,
+        problems=tuple(problems),
+        r_hat_max=r_hat,
+        ess_bulk_min=bulk,
+        ess_tail_min=tail,
+        n_divergences=divergences,
+        bfmi_min=bfmi,
+        loo=_loo(posterior),
+        parameters=parameters,
+    )
+
+
+def _bfmi(energy: np.ndarray) -> float:
+    """min over chains of Σ (E_t − E_{t−1})² / Σ (E_t − mean E)²."""
+    change = np.square(np.diff(energy, axis=1)).sum(axis=1)
+    spread = np.square(energy - energy.mean(axis=1, keepdims=True)).sum(axis=1)
+    return float((change / spread).min())
+
+
+def _loo(posterior: DataTree) -> dict[str, float | int | str] | None:
+    import arviz_stats
+
+    if "log_likelihood" not in posterior:
+        return None
+    with warnings.catch_warnings():
+        # High Pareto shapes are counted below instead of warned about.
+        warnings.simplefilter("ignore", UserWarning)
+        loo = arviz_stats.loo(posterior, var_name="answers", pointwise=True)
+    return {
+        "elpd": float(loo.elpd),
+        "se": float(loo.se),
+        "p": float(loo.p),
+        "rows": int(loo.pareto_k.size),
+        "rows_with_high_pareto_k": int((loo.pareto_k > MAX_PARETO_K).sum()),
+        "what": "leave one row out, in-sample: not a figure for new questions",
+    }
