@@ -99,7 +99,7 @@ def diagnose(posterior: DataTree) -> Diagnosis:
 
 
 def _bfmi(energy: np.ndarray) -> float:
-    """min over chains of Σ (E_t − E_{t−1})² / Σ (E_t − mean E)²."""
+    """Min over chains of Σ (E_t − E_{t−1})² / Σ (E_t − mean E)²."""
     change = np.square(np.diff(energy, axis=1)).sum(axis=1)
     spread = np.square(energy - energy.mean(axis=1, keepdims=True)).sum(axis=1)
     return float((change / spread).min())

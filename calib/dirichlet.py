@@ -90,8 +90,8 @@ class Dirichlet(Calibrator):
         n = training.human.n
         unknown = np.ones(len(training), bool) if n is None else np.isnan(n)
         self.n_assumed_ = int(unknown.sum())
-        respondents = np.full(len(training), ASSUMED_N) if n is None else np.where(
-            unknown, ASSUMED_N, n
+        respondents = (
+            np.full(len(training), ASSUMED_N) if n is None else np.where(unknown, ASSUMED_N, n)
         )
         with jax.enable_x64(True):
             data = _regression_data(training, respondents)
@@ -106,7 +106,7 @@ class Dirichlet(Calibrator):
 
     def _predict(self, elicited: Elicited) -> Prediction:
         index = elicited.index
-        rows = elicited.answered.any(axis=0)
+        rows = np.asarray(elicited.answered.any(axis=0))
         counts = {
             "rows_no_source_answered": int((~rows).sum()),
             "source_cells_filled": elicited.n_filled,
@@ -114,12 +114,15 @@ class Dirichlet(Calibrator):
                 sum(index.groups[number] not in self.groups_ for number in index.group_of_row[rows])
             ),
         }
-        drawn = _draw_shares(_Posterior(self.posterior_, self.groups_), elicited.take(rows), self.seed_)
+        drawn = _draw_shares(
+            _Posterior(self.posterior_, self.groups_), elicited.take(rows), self.seed_
+        )
         draws = np.where(index.mask, np.nan, 0.0)[None].repeat(len(drawn), axis=0)
         draws[:, rows] = drawn
         return Prediction(Opinions(index, _mean(draws, index)), counts, draws)
 
     def state(self) -> dict[str, Any]:
+        """Groups, seed and the cells for which a sample size was assumed."""
         return {
             "groups": [list(group) for group in self.groups_],
             "seed": self.seed_,
@@ -127,14 +130,17 @@ class Dirichlet(Calibrator):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of ``state``."""
         self.groups_ = tuple(Group(*group) for group in state["groups"])
         self.seed_ = int(state["seed"])
         self.n_assumed_ = int(state["cells_assumed_n"])
 
     def save_files(self, folder: Path) -> None:
+        """Write the posterior as NetCDF, which ArviZ opens."""
         self.posterior_.to_netcdf(folder / POSTERIOR_FILE, engine="h5netcdf")
 
     def load_files(self, folder: Path) -> None:
+        """Read the posterior; ``DataError`` where the file is missing or damaged."""
         import xarray
 
         path = folder / POSTERIOR_FILE
@@ -185,7 +191,7 @@ class Dirichlet(Calibrator):
                     for q, g in zip(index.question_of_row, index.group_of_row, strict=True)
                 ],
             },
-            dims={name: dims for name, dims in DIMS.items()},
+            dims=dict(DIMS),
         )
         return tree
 
@@ -210,14 +216,16 @@ class _Block:
                 self.place[q, : len(question.options)] = question.places - 0.5
         square = np.where(exists, self.place**2, 0.0)
         self.curve = np.where(
-            exists, square - square.sum(axis=1, keepdims=True) / exists.sum(axis=1, keepdims=True), 0
+            exists,
+            square - square.sum(axis=1, keepdims=True) / exists.sum(axis=1, keepdims=True),
+            0,
         )
 
-    def of_rows(
-        self, values: np.ndarray, shape: tuple[int, int] | None = None
-    ) -> np.ndarray:
+    def of_rows(self, values: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
         """Row values [row, …] in the block [question, slot, …]; zero in empty slots."""
-        block = np.zeros((*(shape or (len(self.place), self.n_slots)), *values.shape[1:]), values.dtype)
+        block = np.zeros(
+            (*(shape or (len(self.place), self.n_slots)), *values.shape[1:]), values.dtype
+        )
         block[self.question, self.slot] = values
         return block
 

@@ -67,7 +67,7 @@ _SHIFT = 8
 def log_rising(
     a: Float[jax.Array, "*batch"], k: Float[jax.Array, "*batch"]
 ) -> Float[jax.Array, "*batch"]:
-    """log Γ(a+k) − log Γ(a) for a > 0, k ≥ 0, to some 1e-13; its derivative is in a only.
+    """Log Γ(a+k) − log Γ(a) for a > 0, k ≥ 0, to some 1e-13; its derivative is in a only.
 
     Γ(x) = Γ(x+8) / (x (x+1) … (x+7)) and Stirling's series at x+8 (Abramowitz and Stegun
     6.1.15, 6.1.41). Two log-gammas and their derivatives were most of a fit's time; told
@@ -100,15 +100,14 @@ def _log_rising_and_slope(a: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Ar
         + (series_high - series_low)
         + jnp.log(product_low / product_high)
     )
-    slope = (
-        (log_high - 0.5 / high + series_slope_high - factor_slope_high)
-        - (log_low - 0.5 / low + series_slope_low - factor_slope_low)
+    slope = (log_high - 0.5 / high + series_slope_high - factor_slope_high) - (
+        log_low - 0.5 / low + series_slope_low - factor_slope_low
     )
     return value, slope
 
 
 def _eight_factors(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x (x+1) … (x+7), and the derivative of its logarithm."""
+    """X (x+1) … (x+7), and the derivative of its logarithm."""
     product, derivative = x, jnp.ones_like(x)
     for step in range(1, _SHIFT):
         derivative = derivative * (x + step) + product
@@ -173,8 +172,8 @@ def question_error_density(
     """Log density of N(0, τ²) errors in what the answers see of them, up to a constant.
 
     Adding a constant to a question's logits changes no share. Only the contrasts between
-    its options are N(0, τ²); their mean is N(0, ``MEAN_SCALE``²) and options that only pad the block
-    are standard normal. With τ in those too the sampler would learn τ from its own noise.
+    its options are N(0, τ²); their mean is N(0, ``MEAN_SCALE``²) and options that only pad
+    the block are standard normal. With τ in those too the sampler would learn τ from its own noise.
     """
     n_options = exists.sum(axis=1, keepdims=True)
     inside = jnp.where(exists, error, 0.0)
@@ -249,7 +248,9 @@ def dirichlet_regression(data: RegressionData) -> None:
         with numpyro.plate("source", n_sources):
             off_between = numpyro.sample("off_between", dist.ZeroSumNormal(sd_between, groups))
             within = dist.Normal(beta_within[:, None], sd_within[:, None])
-            within_group = numpyro.sample("beta_within_group", within.expand((n_sources, n_groups)).to_event(1))
+            within_group = numpyro.sample(
+                "beta_within_group", within.expand((n_sources, n_groups)).to_event(1)
+            )
         numpyro.deterministic("beta_between_group", beta_between[:, None] + off_between)
         numpyro.deterministic("scale_linear_group", scale_linear + off_linear)
         numpyro.deterministic("scale_curve_group", scale_curve + off_curve)

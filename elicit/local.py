@@ -117,7 +117,11 @@ def _load(weights: Path, threads: int) -> Any:
     parameters.cpuparams_batch.n_threads = threads
     parameters.verbosity = _SILENT
     try:
-        return xllamacpp.Server(parameters)
+        server = xllamacpp.Server(parameters)
+        # A server that is dropped before its loop has started waits for ever; one that has
+        # answered has started.
+        server.handle_completions({"prompt": "A", "max_tokens": 1})
+        return server
     except RuntimeError:
         raise CalibError(
             f"a local model must be a GGUF file that llama.cpp can load; it could not load "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,6 +101,15 @@ class TestRealModel:
         LocalClient(bundled_weights())
         self.ask(client, request("Say A or B."))
         assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.usefixtures("client")
+    def test_a_client_that_was_never_asked_ends_with_its_process(self) -> None:
+        code = (
+            "from elicit.local import LocalClient, bundled_weights;"
+            "LocalClient(bundled_weights()); kept = LocalClient(bundled_weights())"
+        )
+        # Without an answered request the runtime's destructor waits for ever.
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
     @pytest.mark.usefixtures("client")
     def test_the_same_run_gives_the_same_bits(self) -> None:
