@@ -1,0 +1,81 @@
+"""The Dirichlet calibrator end to end on a small simulated survey with known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calib.diagnostics import diagnose
+from calib.dirichlet import Dirichlet
+from calib.paired import Paired, pair
+from calib.sampling import Plan
+from calib.simulate import simulate_survey
+from calib.survey import Group
+
+GROUPS = [Group("PARTY", name) for name in ("left", "centre", "right", "other")]
+
+
+@pytest.fixture(scope="module")
+def survey() -> Paired:
+    simulated = simulate_survey(n_questions=24, groups=GROUPS, n_options=(3, 4), seed=3)
+    return pair(simulated.table)
+
+
+@pytest.fixture(scope="module")
+def fitted(survey: Paired) -> Dirichlet:
+    training = survey.take(survey.index.question_of_row < 16)
+    return Dirichlet(Plan(2, 150, 150)).fit(training, seed=1)
+
+
+def test_predictions_are_distributions_and_joint_draws(survey: Paired, fitted: Dirichlet) -> None:
+    test = survey.take(survey.index.question_of_row >= 16)
+    prediction = fitted.predict(test.elicited)
+    assert prediction.draws is not None
+    np.testing.assert_allclose(prediction.draws.sum(axis=2), 1.0, atol=1e-9)
+    assert np.all(prediction.draws[:, ~test.index.mask] == 0)
+
+
+def test_calibration_beats_the_raw_answers(survey: Paired, fitted: Dirichlet) -> None:
+    test = survey.take(survey.index.question_of_row >= 16)
+    raw, human = test.elicited.pooled(), test.human.probs
+    calibrated = fitted.predict(test.elicited).opinions.probs
+    assert np.square(calibrated - human).sum() < 0.8 * np.square(raw - human).sum()
+
+
+def test_a_prediction_depends_on_no_other_question(survey: Paired, fitted: Dirichlet) -> None:
+    test = survey.take(survey.index.question_of_row >= 16)
+    one = test.index.question_of_row == 2
+    alone = fitted.predict(test.take(one).elicited).opinions.probs
+    np.testing.assert_allclose(fitted.predict(test.elicited).opinions.probs[one], alone, atol=1e-12)
+
+
+def test_saved_and_loaded_it_predicts_the_same(
+    survey: Paired, fitted: Dirichlet, tmp_path: Path
+) -> None:
+    fitted.save_files(tmp_path)
+    loaded = Dirichlet()
+    loaded.restore(fitted.state())
+    loaded.load_files(tmp_path)
+    loaded.settings_ = fitted.settings_
+    np.testing.assert_array_equal(
+        loaded.predict(survey.elicited).opinions.probs,
+        fitted.predict(survey.elicited).opinions.probs,
+    )
+
+
+def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
+    within = fitted.posterior_["posterior"]["beta_within"].to_numpy().ravel()
+    low, high = np.quantile(within, [0.005, 0.995])
+    assert low < 0.3 < high  # the simulator's default truth
+    # The twin: an LLM that exaggerates nothing has slope one, and is excluded.
+    assert high < 1.0
+
+
+def test_chains_that_disagree_are_not_trusted(fitted: Dirichlet) -> None:
+    broken = fitted.posterior_.copy(deep=True)
+    broken["posterior"]["tau"].loc[{"chain": 0}] += 10.0
+    diagnosis = diagnose(broken)
+    assert not diagnosis.trusted
+    assert any("R-hat" in problem for problem in diagnosis.problems)
