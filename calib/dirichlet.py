@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from calib.sampling import Plan, Samples
 
 ASSUMED_N: Final = 1000.0
-"""Effective respondents assumed where ``n_human`` is unknown; counted as ``cells_assumed_n``."""
+"""Effective respondents where ``n_human`` is unknown; see ``training_cells_assumed_n``."""
 QUESTION_PADDING: Final = 8
 """Questions are padded to a multiple of this, so that folds share one compiled program."""
 N_PREDICTIVE_DRAWS: Final = 1000
@@ -64,7 +64,7 @@ class Dirichlet(Calibrator):
     Declared behaviour: a group not seen in training gets a draw from the population of
     groups (counted as ``rows_of_unseen_groups``); a source silent in a cell is filled from
     those that spoke (``source_cells_filled``); where ``n_human`` is unknown ``ASSUMED_N``
-    is taken (``cells_assumed_n`` in the saved state).
+    is taken (``training_cells_assumed_n``).
 
     The mean over a question's groups is taken over the cells at hand, so predict all
     groups of a question together.
@@ -110,6 +110,7 @@ class Dirichlet(Calibrator):
         counts = {
             "rows_no_source_answered": int((~rows).sum()),
             "source_cells_filled": elicited.n_filled,
+            "training_cells_assumed_n": self.n_assumed_,
             "rows_of_unseen_groups": int(
                 sum(index.groups[number] not in self.groups_ for number in index.group_of_row[rows])
             ),

@@ -196,7 +196,7 @@ It keeps away from zero, where effects sampled around their own mean would get s
 
 
 def dirichlet_regression(data: RegressionData) -> None:
-    """Between/within Dirichlet-multinomial regression with question error (DESIGN of the model).
+    """Between/within Dirichlet-multinomial regression with question error.
 
         η_ic = Σ_j [ β^between_gj m_qjc + β^within_gj (ℓ_ijc − m_qjc) ]
                + γ1_g z_c + γ2_g (z_c² − mean) + u_qc
