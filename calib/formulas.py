@@ -1,0 +1,134 @@
+"""Formulas of the Dirichlet regression, for NumPy and JAX arrays alike.
+
+Fitting evaluates them in JAX at one point of the parameter space, prediction in NumPy for
+many draws at once: ``xp`` is ``jax.numpy`` or ``numpy``, and a leading axis of draws, where
+there is one, belongs to every parameter.
+
+Cells lie in a block [question, slot]: the groups that were asked a question take its first
+slots. So everything that the groups of a question share is a broadcast.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Bool, Float, Int
+
+Array = Any
+
+
+class Covariates(NamedTuple):
+    """What the regression knows of each cell before anybody answered."""
+
+    probs: Float[Array, "source question slot option"]
+    """Elicited shares; zero off the mask."""
+    mask: Bool[Array, "question slot option"]
+    """Options that were offered; none in an empty slot."""
+    group: Int[Array, "question slot"]
+    place: Float[Array, "question option"]
+    """Place on the scale in [-1/2, 1/2]; 0 on nominal scales."""
+    curve: Float[Array, "question option"]
+    """Squared place less its mean over the question."""
+    shape: Int[Array, " question"]
+    """Number of the question's scale shape: ordered or not, and how many options."""
+
+
+class Design(NamedTuple):
+    """The LLM's log shares split into what groups share and how they differ."""
+
+    between: Float[Array, "*draw source question option"]
+    within: Float[Array, "*draw source question slot option"]
+
+
+class Common(NamedTuple):
+    """Parameters of the question's mean: what holds for all groups."""
+
+    beta_between: Float[Array, "*draw source"]
+    scale_linear: Float[Array, "*draw"]
+    scale_curve: Float[Array, "*draw"]
+    shape_logit: Float[Array, "*draw shape option"]
+
+
+class GroupEffects(NamedTuple):
+    """Parameters of a group's deviation from the question's mean."""
+
+    off_between: Float[Array, "*draw source group"]
+    """How the group's slope on the mean differs from the population's."""
+    beta_within: Float[Array, "*draw source group"]
+    """Slope on the group's own deviation."""
+    off_linear: Float[Array, "*draw group"]
+    off_curve: Float[Array, "*draw group"]
+    """How the group's scale terms differ from the population's."""
+
+
+def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -> Design:
+    """ℓ = log(p + ε) centred over the options of a cell; its mean over groups, and the rest."""
+    floor = xp.exp(log_floor)[..., None, None, None]
+    logs = xp.where(data.mask, xp.log(data.probs + floor), 0.0)
+    centre = logs.sum(axis=-1, keepdims=True) / xp.maximum(
+        data.mask.sum(axis=-1, keepdims=True), 1
+    )
+    logs = xp.where(data.mask, logs - centre, 0.0)
+    between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
+    within = xp.where(data.mask, logs - between[..., None, :], 0.0)
+    return Design(between, within)
+
+
+def question_mean(
+    xp: Any, data: Covariates, parts: Design, common: Common
+) -> Float[Array, "*draw question option"]:
+    """Expected shares of a question over its groups; zero where no group was offered an option.
+
+    softmax(Σ_j β^between_j m_qjc + γ1 z_c + γ2 (z_c² − mean) + s_shape(q),c)
+    """
+    line = (
+        (common.beta_between[..., None, None] * parts.between).sum(axis=-3)
+        + common.scale_linear[..., None, None] * data.place
+        + common.scale_curve[..., None, None] * data.curve
+        + common.shape_logit[..., data.shape, :]
+    )
+    return softmax(xp, line, data.mask.any(axis=1))
+
+
+def deviation(
+    xp: Any, data: Covariates, parts: Design, effects: GroupEffects
+) -> Float[Array, "*draw question slot option"]:
+    """What a group adds to the logits of its question.
+
+    Σ_j [ off^between_gj m_qjc + β^within_gj (ℓ_ijc − m_qjc) ] + off1_g z_c + off2_g (z_c² − mean)
+    """
+    # One look-up; products and sums in place of contractions, which would be many tiny
+    # matrix products.
+    stacked = xp.concatenate(
+        [
+            effects.off_between,
+            effects.beta_within,
+            effects.off_linear[..., None, :],
+            effects.off_curve[..., None, :],
+        ],
+        axis=-2,
+    )[..., data.group, None]
+    n_sources = data.probs.shape[0]
+    between, within, linear, curve = (
+        stacked[..., :n_sources, :, :, :],
+        stacked[..., n_sources:-2, :, :, :],
+        stacked[..., -2, :, :, :],
+        stacked[..., -1, :, :, :],
+    )
+    return (
+        (between * parts.between[..., None, :]).sum(axis=-4)
+        + (within * parts.within).sum(axis=-4)
+        + linear * data.place[:, None, :]
+        + curve * data.curve[:, None, :]
+    )
+
+
+def softmax(
+    xp: Any, logits: Float[Array, "*batch option"], mask: Bool[Array, "*cell option"]
+) -> Float[Array, "*batch option"]:
+    """Shares over the options of the mask, zero off it and where nothing is on it."""
+    highest = xp.where(mask, logits, -xp.inf).max(axis=-1, keepdims=True)
+    highest = xp.where(mask.any(axis=-1, keepdims=True), highest, 0.0)
+    weights = xp.where(mask, xp.exp(xp.where(mask, logits - highest, 0.0)), 0.0)
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / xp.where(total > 0, total, 1.0)

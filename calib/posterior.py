@@ -1,0 +1,175 @@
+"""From a fitted posterior to draws of shares: every question and cell with its own error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Float
+
+from calib.blocks import Block
+from calib.formulas import (
+    Common,
+    Covariates,
+    GroupEffects,
+    design,
+    deviation,
+    question_mean,
+    softmax,
+)
+from calib.opinions import Elicited
+from calib.survey import Group, QuestionKey, Shape
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+N_PREDICTIVE_DRAWS: Final = 1000
+"""Draws at prediction: the posterior's, thinned evenly to at most so many."""
+BLOCK_SIZE: Final = 5_000_000
+"""Numbers that one array of a prediction holds at most: 40 MB."""
+
+
+class Posterior:
+    """Flat, thinned draws of what prediction needs, for any groups and scale shapes."""
+
+    def __init__(
+        self, tree: DataTree, groups: Sequence[Group], shapes: Sequence[Shape], seed: int
+    ) -> None:
+        posterior = tree["posterior"].dataset
+        n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+        kept = np.linspace(0, n_draws - 1, min(n_draws, N_PREDICTIVE_DRAWS)).astype(int)
+        self.sites: dict[str, np.ndarray] = {
+            str(name): values.to_numpy().reshape(n_draws, *values.shape[2:])[kept]
+            for name, values in posterior.items()
+            if name != "question_logit"
+        }
+        self.groups, self.shapes, self.seed = list(groups), list(shapes), seed
+        self.n_draws = len(kept)
+
+    def common(self, shapes: Sequence[Shape]) -> Common:
+        """What holds for all groups; a scale shape not seen gets a draw from their population."""
+        sites = self.sites
+        logits = [
+            sites["shape_logit"][:, self.shapes.index(shape)]
+            if shape in self.shapes
+            else self._noise(f"shape|{shape}", sites["shape_logit"][:, 0].shape)
+            * sites["sd_shape"][:, None]
+            for shape in shapes
+        ]
+        return Common(
+            sites["beta_between"],
+            sites["scale_linear"],
+            sites["scale_curve"],
+            np.stack(logits, axis=1),
+        )
+
+    def effects(self, groups: Sequence[Group]) -> GroupEffects | None:
+        """Effects of groups; unseen ones from the population. None where one group was seen."""
+        if "beta_within_group" not in self.sites:
+            return None
+        columns = {
+            site: np.stack([self._of_group(site, group) for group in groups], axis=-1)
+            for site in ("beta_between", "beta_within", "scale_linear", "scale_curve")
+        }
+        sites = self.sites
+        return GroupEffects(
+            off_between=columns["beta_between"] - sites["beta_between"][..., None],
+            beta_within=columns["beta_within"],
+            off_linear=columns["scale_linear"] - sites["scale_linear"][..., None],
+            off_curve=columns["scale_curve"] - sites["scale_curve"][..., None],
+        )
+
+    def _of_group(self, site: str, group: Group) -> np.ndarray:
+        if group in self.groups:
+            column: np.ndarray = self.sites[f"{site}_group"][..., self.groups.index(group)]
+            return column
+        mean = self.sites[site]
+        spread = self.sites["sd_" + site.removeprefix("beta_")]
+        drawn: np.ndarray = mean + spread * self._noise(f"{site}|{group}", mean.shape)
+        return drawn
+
+    def _noise(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return _generator(self.seed, name).standard_normal(shape)
+
+
+def draw_shares(
+    posterior: Posterior, elicited: Elicited
+) -> Float[np.ndarray, "draw row option"]:
+    """Draws of true shares; rows of one question share the draw of its error.
+
+    Every question and cell has random numbers of its own, made from the seed and its name,
+    so that a prediction does not depend on what else is in the table.
+    """
+    index = elicited.index
+    shares = np.zeros((posterior.n_draws, *index.mask.shape))
+    for questions in _portions(posterior.n_draws * elicited.probs.size, len(index.questions)):
+        rows = np.isin(index.question_of_row, questions)
+        shares[:, rows] = _draw_portion(posterior, elicited.take(rows))
+    return shares
+
+
+def _draw_portion(
+    posterior: Posterior, elicited: Elicited
+) -> Float[np.ndarray, "draw row option"]:
+    index = elicited.index
+    block = Block(index)
+    expected = _expected(posterior, block, block.covariates(elicited.filled))
+    expected = expected[:, block.question, block.slot]
+    if "phi" not in posterior.sites:
+        return expected
+    shares = np.zeros(expected.shape)
+    for row, (q, g) in enumerate(zip(index.question_of_row, index.group_of_row, strict=True)):
+        generator = _generator(posterior.seed, *index.question_keys[q], *index.groups[g])
+        offered = index.mask[row]
+        concentration = posterior.sites["phi"][:, None] * expected[:, row, offered]
+        shares[:, row, offered] = np.exp(log_dirichlet(concentration, generator))
+    return shares
+
+
+def _expected(
+    posterior: Posterior, block: Block, data: Covariates
+) -> Float[np.ndarray, "draw question slot option"]:
+    """Draws of each cell's expected shares, its question's error among them."""
+    parts = design(np, data, posterior.sites["log_floor"])
+    mean = question_mean(np, data, parts, posterior.common(block.shapes))
+    logits = np.zeros(mean.shape)
+    for q, (key, exists) in enumerate(
+        zip(block.index.question_keys, data.mask.any(axis=1), strict=True)
+    ):
+        concentration = posterior.sites["kappa"][:, None] * mean[:, q, exists]
+        logits[:, q, exists] = log_dirichlet(concentration, _generator(posterior.seed, *key))
+    effects = posterior.effects(block.index.groups)
+    cells = logits[:, :, None, :]
+    if effects is not None:
+        cells = cells + deviation(np, data, parts, effects)
+    else:
+        cells = np.broadcast_to(cells, (len(mean), *data.mask.shape))
+    return softmax(np, cells, data.mask)
+
+
+def log_dirichlet(
+    concentration: Float[np.ndarray, "draw option"], generator: np.random.Generator
+) -> Float[np.ndarray, "draw option"]:
+    """Logarithms of Dirichlet draws, exact where a share itself would be rounded to zero.
+
+    log Γ-variate(a) = log Γ-variate(a+1) + log(uniform)/a (Marsaglia and Tsang 2000,
+    doi:10.1145/358407.358414).
+    """
+    gammas = np.log(generator.standard_gamma(concentration + 1.0))
+    # 1 - uniform is never zero.
+    logs = gammas + np.log1p(-generator.random(concentration.shape)) / concentration
+    highest = logs.max(axis=-1, keepdims=True)
+    total: np.ndarray = highest + np.log(np.exp(logs - highest).sum(axis=-1, keepdims=True))
+    return logs - total
+
+
+def _portions(size: int, n_questions: int) -> list[np.ndarray]:
+    """Questions in portions that keep arrays below ``BLOCK_SIZE`` numbers, if they can."""
+    n_portions = min(n_questions, -(-size // BLOCK_SIZE))
+    return np.array_split(np.arange(n_questions), max(n_portions, 1))
+
+
+def _generator(seed: int, *name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, crc32("|".join(name).encode())])
