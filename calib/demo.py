@@ -238,8 +238,9 @@ def _about_simulated(evaluation: Evaluation, simulated: SimulatedSurvey) -> tupl
     paragraphs = [
         "These data are simulated: no person and no LLM was asked. The simulated LLM "
         f"exaggerates differences between groups by {1 / truth.beta_within:.1f} (true "
-        f"within-group slope {truth.beta_within:g}) and is wrong about whole questions by "
-        f"{truth.tau:g} on the log scale. Opinion alignment: {_alignments(evaluation)}.",
+        f"within-group slope {truth.beta_within:g}) and is wrong about whole questions: their "
+        f"shares vary about what it says with concentration {truth.kappa:g}, as if only so "
+        f"many people had been asked. Opinion alignment: {_alignments(evaluation)}.",
         *_against_true_shares(evaluation, simulated),
     ]
     for model in evaluation.models:

@@ -5,6 +5,8 @@ Importing this module loads JAX; ``calib.dirichlet`` does so inside a fit only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import log, tau
 from typing import Any
 
 import jax
@@ -15,6 +17,28 @@ from jaxtyping import Bool, Float
 
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _SHIFT = 8
+_HALF_LOG_TAU = 0.5 * log(tau)
+
+
+@jax.custom_jvp
+def log_gamma(a: Float[jax.Array, "*batch"]) -> Float[jax.Array, "*batch"]:
+    """Log Γ(a) for a > 0, to some 1e-13, as in ``log_rising``."""
+    return _log_gamma_and_slope(a)[0]
+
+
+@log_gamma.defjvp
+def _log_gamma_jvp(primals: Any, tangents: Any) -> Any:
+    value, slope = _alone(_log_gamma_and_slope, *primals)
+    return value, slope * tangents[0]
+
+
+def _log_gamma_and_slope(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    product, factor_slope = _eight_factors(a)
+    high = a + _SHIFT
+    log_high = jnp.log(high)
+    series, series_slope = _stirling(high)
+    value = (high - 0.5) * log_high - high + _HALF_LOG_TAU + series - jnp.log(product)
+    return value, log_high - 0.5 / high + series_slope - factor_slope
 
 
 @jax.custom_jvp
@@ -32,12 +56,19 @@ def log_rising(
 
 @log_rising.defjvp
 def _log_rising_jvp(primals: Any, tangents: Any) -> Any:
-    # In one line and kept apart from its neighbours: along a short option axis, or fused
-    # into the sums that follow, the loop would not be vectorised (4 times slower).
-    a, k = lax.optimization_barrier(tuple(array.reshape(-1) for array in primals))
-    value, slope = lax.optimization_barrier(_log_rising_and_slope(a, k))
-    value, slope = value.reshape(primals[0].shape), slope.reshape(primals[0].shape)
+    value, slope = _alone(_log_rising_and_slope, *primals)
     return value, slope * tangents[0]
+
+
+def _alone(function: Callable[..., tuple[jax.Array, jax.Array]], *arrays: jax.Array) -> Any:
+    """The function in one line and kept apart from its neighbours.
+
+    Along a short option axis, or fused into the sums that follow, the loop would not be
+    vectorised (4 times slower).
+    """
+    flat = lax.optimization_barrier(tuple(array.reshape(-1) for array in arrays))
+    results = lax.optimization_barrier(function(*flat))
+    return tuple(result.reshape(arrays[0].shape) for result in results)
 
 
 def _log_rising_and_slope(a: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -117,24 +148,26 @@ MEAN_SCALE = 0.1
 def dirichlet_logit_density(
     logits: Float[jax.Array, "question option"],
     concentration: Float[jax.Array, "question option"],
+    weight: Float[jax.Array, "question option"],
     exists: Bool[jax.Array, "question option"],
 ) -> Float[jax.Array, ""]:
     """Log density of logits whose softmax is Dirichlet(concentration), up to a constant.
 
     In the contrasts of the logits: log Γ(A) + Σ_c [a_c log θ_c − log Γ(a_c)], the a_c in place
     of a_c − 1 being the Jacobian of the softmax. Adding a constant to a question's logits
-    changes no share: their mean is N(0, ``MEAN_SCALE``²), and options that only pad the block
+    changes no share: their mean under ``weight``, which sums to one over the options, is
+    N(0, ``MEAN_SCALE``²). With weights near the shares an option that nobody takes, whose logit
+    is anywhere far down, leaves the others where they are. Options that only pad the block
     are standard normal.
     """
     a = jnp.where(exists, concentration, 1.0)
     shares = jax.nn.log_softmax(jnp.where(exists, logits, -1e30), axis=-1)
-    inside = jnp.where(exists, a * shares - gammaln(a), 0.0)
+    inside = jnp.where(exists, a * shares - log_gamma(a), 0.0)
     total = jnp.where(exists, a, 0.0).sum(axis=1)
-    n_options = jnp.maximum(exists.sum(axis=1), 1)
-    mean = jnp.where(exists, logits, 0.0).sum(axis=1) / n_options
+    mean = (weight * logits).sum(axis=1)
     return (
         inside.sum()
-        + gammaln(jnp.where(exists.any(axis=1), total, 1.0)).sum()
+        + log_gamma(jnp.where(exists.any(axis=1), total, 1.0)).sum()
         - 0.5 * jnp.square(mean / MEAN_SCALE).sum()
         - 0.5 * jnp.square(jnp.where(exists, 0.0, logits)).sum()
     )

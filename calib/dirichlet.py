@@ -243,17 +243,16 @@ def regression_data(
     )
     covariates = block.covariates(training.elicited.filled)
     counts = block.of_rows(training.human.probs * respondents[:, None])
-    start, unit = question_start(counts, covariates.mask, MEAN_SCALE)
+    about = question_start(counts, covariates.mask, MEAN_SCALE)
     data = RegressionData(
         covariates=covariates,
         counts=counts,
         group_number=np.arange(n_groups),
         shape_number=np.arange(block.n_shapes),
-        start=start,
-        unit=unit,
+        about=about,
     )
     n_sources = len(covariates.probs)
-    values = start_values(n_sources, n_groups, block.n_shapes, block.n_slots, start.shape)
+    values = start_values(n_sources, n_groups, block.n_shapes, block.n_slots, about.logits.shape)
     widths = reach(n_questions, len(index), n_groups)
     return (
         jax.tree.map(jnp.asarray, data),

@@ -10,11 +10,14 @@ slots. So everything that the groups of a question share is a broadcast.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from jaxtyping import Bool, Float, Int
 
 Array = Any
+
+SHAPE_SPREAD: Final = 0.2
+"""Prior standard deviation of what a shape of scale adds to the logit of each option."""
 
 
 class Covariates(NamedTuple):

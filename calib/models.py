@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from calib.densities import dirichlet_logit_density, dirichlet_multinomial_kernel
 from calib.formulas import (
+    SHAPE_SPREAD,
     Common,
     Covariates,
     Design,
@@ -25,6 +26,7 @@ from calib.formulas import (
     question_mean,
     softmax,
 )
+from calib.starting import QuestionStart
 
 
 class RegressionData(NamedTuple):
@@ -35,16 +37,13 @@ class RegressionData(NamedTuple):
     """Effective human answers; zero in empty slots, which then have no likelihood."""
     group_number: Int[jax.Array, " group"]
     shape_number: Int[jax.Array, " shape"]
-    """0, 1, …: carry how many there are in their own shapes."""
-    start: Float[jax.Array, "question option"]
-    """Logits of the human shares, pooled over the groups of a question."""
-    unit: Float[jax.Array, "question option option"]
-    """Root of what the answers roughly leave of the covariance of a question's logits."""
+    """0, 1, …: carry the numbers of groups and scale shapes as shapes."""
+    about: QuestionStart
+    """What the answers say of the questions' logits: units for the sampler, no information."""
 
 
 SPREAD = dist.LogNormal(jnp.log(0.12), 0.7)
-"""Prior of how much groups, or shapes of scales, differ, on the log-share scale: 0.04 to 0.4
-with 90 %.
+"""Prior of how much groups differ, on the log-share scale: 0.04 to 0.4 with 90 %.
 
 It keeps away from zero, where effects sampled around their own mean would get stuck.
 """
@@ -64,7 +63,7 @@ def dirichlet_regression(data: RegressionData) -> None:
     one that half take, and held-out questions were predicted worse. Where each question was
     asked of one group only there is nothing to be shared, and k_i ~ DM(n_i, κ softmax(η_i)).
     """
-    covariates = data.covariates
+    covariates, about = data.covariates, data.about
     n_sources, (_, n_slots) = covariates.probs.shape[0], covariates.group.shape
     n_groups, n_shapes = data.group_number.shape[0], data.shape_number.shape[0]
     # Several sources share the weight that one would have had.
@@ -73,13 +72,11 @@ def dirichlet_regression(data: RegressionData) -> None:
         log_floor = numpyro.sample("log_floor", dist.Normal(jnp.log(0.02), 1.0))
     scale_linear = numpyro.sample("scale_linear", dist.Normal(0.0, 1.0))
     scale_curve = numpyro.sample("scale_curve", dist.Normal(0.0, 2.0))
-    # Whatever the mean answer of a shape of scale is beyond a parabola. Few questions tell
-    # of it: sampled in units of its spread.
-    sd_shape = numpyro.sample("sd_shape", SPREAD)
-    shape_unit = numpyro.sample(
-        "shape_unit", dist.Normal(0.0, 1.0).expand((n_shapes, data.start.shape[1])).to_event(2)
+    # Whatever the mean answer of a shape of scale is beyond a parabola.
+    shape_logit = numpyro.sample(
+        "shape_logit",
+        dist.Normal(0.0, SHAPE_SPREAD).expand((n_shapes, about.logits.shape[1])).to_event(2),
     )
-    shape_logit = numpyro.deterministic("shape_logit", sd_shape * shape_unit)
     kappa = numpyro.sample("kappa", dist.LogNormal(jnp.log(15.0), 1.0))
 
     parts = design(jnp, covariates, log_floor)
@@ -91,12 +88,16 @@ def dirichlet_regression(data: RegressionData) -> None:
         unit = numpyro.sample(
             "question_unit", dist.ImproperUniform(real, (), event_shape=mean.shape)
         )
+        # An option that nobody takes has a logit anywhere far down, but not far up: its unit
+        # grows downwards, with the derivative of that in the density.
+        down = jnp.maximum(-unit, 0.0)
+        stretched = unit - 0.5 * about.tail * jnp.square(down)
+        numpyro.factor("stretch", jnp.log1p(about.tail * down).sum())
         question_logit = numpyro.deterministic(
-            "question_logit", data.start + (data.unit * unit[:, None, :]).sum(axis=-1)
+            "question_logit", about.logits + (about.unit * stretched[:, None, :]).sum(axis=-1)
         )
-        numpyro.factor(
-            "question_error", dirichlet_logit_density(question_logit, kappa * mean, exists)
-        )
+        error = dirichlet_logit_density(question_logit, kappa * mean, about.shares, exists)
+        numpyro.factor("question_error", error)
         phi = numpyro.sample("phi", dist.LogNormal(jnp.log(60.0), 1.0))
     else:
         question_logit, phi = jnp.log(jnp.where(exists, mean, 1.0)), kappa

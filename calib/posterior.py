@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from calib.blocks import Block
 from calib.formulas import (
+    SHAPE_SPREAD,
     Common,
     Covariates,
     GroupEffects,
@@ -55,7 +56,7 @@ class Posterior:
             sites["shape_logit"][:, self.shapes.index(shape)]
             if shape in self.shapes
             else self._noise(f"shape|{shape}", sites["shape_logit"][:, 0].shape)
-            * sites["sd_shape"][:, None]
+            * SHAPE_SPREAD
             for shape in shapes
         ]
         return Common(

@@ -27,9 +27,9 @@ class Plan(NamedTuple):
     """How long to sample."""
 
     n_chains: int = 2
-    n_warmup: int = 200
-    n_draws: int = 500
-    target_accept: float = 0.85
+    n_warmup: int = 300
+    n_draws: int = 700
+    target_accept: float = 0.8
 
 
 class Start(NamedTuple):

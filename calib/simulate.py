@@ -35,12 +35,15 @@ class Truth:
     """Effects of an option's place z in [-1/2, 1/2] and of z², centred over the options."""
     sd_scale: float = 0.1
     """Standard deviation of both between groups."""
-    tau: float = 0.4
-    """Standard deviation of an error that a question's groups share."""
+    kappa: float = 20.0
+    """Concentration of a question's shares, which its groups have in common, around their
+    expectation; may be infinite."""
     phi: float = 80.0
     """Concentration of a cell's shares around their expectation; may be infinite."""
     n: int = 500
     """Respondents in each cell."""
+    floor: float = 0.02
+    """Added to the LLM's shares before logarithms are taken: below it they tell nothing."""
     llm_mean: float = 1.0
     llm_spread: float = 0.7
     """Standard deviations of the LLM's log-shares: of their mean, and of a group around it."""
@@ -71,11 +74,15 @@ def simulate_survey(
 ) -> SimulatedSurvey:
     """Draw a survey and an LLM's answers from the model that ``dirichlet`` fits.
 
-    With ℓ the LLM's log-shares centred over the options of a cell, and m their mean over
+    With ℓ the LLM's log-shares log(p + ε) centred over the options of a cell, and m their mean over
     the groups of the question q,
 
-        η = β_g^between · m + β_g^within · (ℓ - m) + γ_g1 · z + γ_g2 · (z² - mean z²) + u_q
+        s = softmax(β^between · m + γ1 · z + γ2 · (z² - mean z²)),   θ ~ Dirichlet(κ s)
+        η = log θ + (β_g^between - β^between) · m + β_g^within · (ℓ - m)
+            + (γ_g1 - γ1) · z + (γ_g2 - γ2) · (z² - mean z²)
         shares ~ Dirichlet(φ · softmax(η)),   counts ~ Multinomial(n, shares)
+
+    where parameters without g are the means of those drawn for the groups.
 
     Parameters
     ----------
@@ -141,22 +148,31 @@ def _answers(
     log_llm = truth.llm_mean * rng.standard_normal(n_options) + (
         truth.llm_spread * rng.standard_normal((n_groups, n_options))
     )
-    log_llm -= log_llm.mean(axis=1, keepdims=True)
-    mean = log_llm.mean(axis=0)
+    llm = _softmax(log_llm)
+    logs = np.log(llm + truth.floor)
+    logs -= logs.mean(axis=1, keepdims=True)
+    mean = logs.mean(axis=0)
     z = question.places - 0.5 if question.ordered else np.zeros(n_options)
-    eta = (
-        effects["beta_between"][:, None] * mean
-        + effects["beta_within"][:, None] * (log_llm - mean)
-        + effects["scale_linear"][:, None] * z
-        + effects["scale_curve"][:, None] * (z**2 - np.mean(z**2))
-        + truth.tau * rng.standard_normal(n_options)
+    terms = {
+        "beta_between": mean,
+        "scale_linear": z,
+        "scale_curve": z**2 - np.mean(z**2),
+    }
+    of_question = _softmax(sum(effects[name].mean() * term for name, term in terms.items())[None])
+    if np.isfinite(truth.kappa):
+        of_question = rng.dirichlet(truth.kappa * of_question[0])[None]
+    # A share may be rounded to zero; its logarithm may not.
+    eta = np.log(np.maximum(of_question, 1e-300)) + (
+        effects["beta_within"][:, None] * (logs - mean)
     )
+    for name, term in terms.items():
+        eta = eta + (effects[name] - effects[name].mean())[:, None] * term
     expected = _softmax(eta)
     true = expected
     if np.isfinite(truth.phi):
         true = np.stack([rng.dirichlet(truth.phi * row) for row in expected])
     human = rng.multinomial(truth.n, true) / truth.n
-    return _softmax(log_llm), true, human
+    return llm, true, human
 
 
 def _softmax(log_weights: Float[np.ndarray, "row option"]) -> Float[np.ndarray, "row option"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,12 +11,25 @@ PRECISION_GUESSED = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
 
 
+class QuestionStart(NamedTuple):
+    """What the human answers say of each question's logits before sampling."""
+
+    shares: Float[np.ndarray, "question option"]
+    """Human shares pooled over groups, half an answer added to each option; 0 in padding."""
+    logits: Float[np.ndarray, "question option"]
+    """Their logarithms, less the mean under the shares."""
+    unit: Float[np.ndarray, "question option option"]
+    """Root of the logits' rough posterior covariance."""
+    tail: Float[np.ndarray, "question option"]
+    """Skewness of an option's logit: near one where hardly anybody took it, else near zero."""
+
+
 def question_start(
     counts: Float[np.ndarray, "question slot option"],
     mask: Bool[np.ndarray, "question slot option"],
     mean_scale: float,
-) -> tuple[Float[np.ndarray, "question option"], Float[np.ndarray, "question option option"]]:
-    """Logits of the pooled human shares, and a root of their rough posterior covariance.
+) -> QuestionStart:
+    """A normal approximation to the posterior of each question's logits.
 
     The covariance is the inverse of the information about the logits: that of the answers,
     each cell's n counted as n(φ+1)/(n+φ) for its own error, that of a Dirichlet question
@@ -25,27 +38,28 @@ def question_start(
     takes half the steps.
     """
     offered = mask.any(axis=1)
-    pooled = counts.sum(axis=1)
-    # A fiftieth of the answers as if to each option keeps logarithms finite.
-    weight = np.where(offered, pooled + 0.02 * pooled.sum(axis=1, keepdims=True) + 1e-9, 0.0)
-    shares = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
-    logits = np.where(offered, np.log(np.where(offered, shares, 1.0)), 0.0)
-    n_options = np.maximum(offered.sum(axis=1, keepdims=True), 1)
-    start = np.where(offered, logits - logits.sum(axis=1, keepdims=True) / n_options, 0.0)
-    n = counts.sum(axis=2)
-    effective = (n * (1 + PRECISION_GUESSED) / (n + PRECISION_GUESSED)).sum(axis=1)
-    information = np.empty((*start.shape, start.shape[1]))
+    n = counts.sum(axis=2, keepdims=True)
+    effective = counts * (1 + PRECISION_GUESSED) / (n + PRECISION_GUESSED)
+    answers = np.where(offered, effective.sum(axis=1) + 0.5, 0.0)
+    total = answers.sum(axis=1, keepdims=True)
+    shares = answers / np.where(total > 0, total, 1.0)
+    logs = np.log(np.where(offered, shares, 1.0))
+    logits = np.where(offered, logs - (shares * logs).sum(axis=1, keepdims=True), 0.0)
+    information = np.empty((*logits.shape, logits.shape[1]))
     for q, (share, exists) in enumerate(zip(shares, offered.astype(float), strict=True)):
-        multinomial = np.diag(share) - np.outer(share, share)
-        mean = np.outer(exists, exists) / max(exists.sum(), 1.0) ** 2
         information[q] = (
-            (effective[q] + PRECISION_GUESSED / 10) * multinomial
+            (total[q] + PRECISION_GUESSED / 10) * (np.diag(share) - np.outer(share, share))
             # Options that hardly anybody takes: no wider than the prior makes them.
             + 0.5 * np.diag(exists)
-            + mean / mean_scale**2
+            + np.outer(share, share) / mean_scale**2
             + np.diag(1.0 - exists)
         )
-    return start, np.linalg.cholesky(np.linalg.inv(information))
+    return QuestionStart(
+        shares=shares,
+        logits=logits,
+        unit=np.linalg.cholesky(np.linalg.inv(information)),
+        tail=np.where(offered, 1.0 / (1.0 + answers), 0.0),
+    )
 
 
 def start_values(
@@ -57,8 +71,7 @@ def start_values(
         "log_floor": np.full(n_sources, np.log(0.02)),
         "scale_linear": np.array(0.0),
         "scale_curve": np.array(0.0),
-        "sd_shape": np.array(0.2),
-        "shape_unit": np.zeros((n_shapes, question_shape[1])),
+        "shape_logit": np.zeros((n_shapes, question_shape[1])),
         "kappa": np.array(15.0),
     }
     if n_slots > 1:
@@ -101,8 +114,7 @@ def reach(n_questions: int, n_rows: int, n_groups: int) -> dict[str, float]:
     kept = {site: min(width, 0.3) for site, width in widths.items()}
     return kept | {
         "log_floor": 0.5,
-        "sd_shape": 0.4,
-        "shape_unit": 0.7,
+        "shape_logit": 0.15,
         "question_unit": 1.0,
         "sd_between": 0.4,
         "sd_within": 0.3,

@@ -75,7 +75,7 @@ def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
 
 def test_chains_that_disagree_are_not_trusted(fitted: Dirichlet) -> None:
     broken = fitted.posterior_.copy(deep=True)
-    broken["posterior"]["tau"].loc[{"chain": 0}] += 10.0
+    broken["posterior"]["kappa"].loc[{"chain": 0}] += 10.0
     diagnosis = diagnose(broken)
     assert not diagnosis.trusted
     assert any("R-hat" in problem for problem in diagnosis.problems)

@@ -14,7 +14,7 @@ from calib.simulate import SETTING, SimulatedSurvey, Truth, simulate_survey
 from calib.survey import Group
 
 GROUPS = tuple(Group("party", name) for name in ("left", "centre", "right"))
-NOISELESS = Truth(tau=0.0, phi=float("inf"), n=1_000_000)
+NOISELESS = Truth(kappa=float("inf"), phi=float("inf"), n=1_000_000, floor=0.0)
 
 
 def survey(truth: Truth, *, seed: int = 1, nominal: bool = False) -> SimulatedSurvey:
@@ -55,7 +55,7 @@ def test_without_noise_people_answer_by_the_formula(nominal: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "noisy", [replace(NOISELESS, tau=0.4), replace(NOISELESS, phi=20.0), replace(NOISELESS, n=20)]
+    "noisy", [replace(NOISELESS, kappa=15.0), replace(NOISELESS, phi=20.0), replace(NOISELESS, n=20)]
 )
 def test_each_noise_moves_answers_off_the_formula(noisy: Truth) -> None:
     simulated = survey(noisy)
@@ -81,7 +81,7 @@ def test_true_shares_are_what_the_sample_was_drawn_from() -> None:
 
 def test_dirichlet_noise_has_its_variance() -> None:
     # Var(share) = p(1 - p)/(φ + 1); standardised residuals of two options have variance 1.
-    truth = Truth(tau=0.0, phi=30.0, n=1_000_000)
+    truth = replace(NOISELESS, phi=30.0)
     simulated = simulate_survey(n_questions=500, groups=GROUPS, n_options=(2,), truth=truth, seed=3)
     expected = by_formula(simulated)
     scaled = (simulated.table["p_human"] - expected) / np.sqrt(expected * (1 - expected) / 31)
