@@ -97,9 +97,7 @@ class Dirichlet(Calibrator):
         )
         with jax.enable_x64(True):
             data, start = regression_data(training, respondents)
-            samples = sample(
-                dirichlet_regression, data, start, plan=self.plan or Plan(), seed=seed
-            )
+            samples = sample(dirichlet_regression, data, start, plan=self.plan or Plan(), seed=seed)
         self.posterior_ = self._to_arviz(samples, training, respondents)
 
     def _predict(self, elicited: Elicited) -> Prediction:

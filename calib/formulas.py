@@ -68,9 +68,7 @@ def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -
     """ℓ = log(p + ε) centred over the options of a cell; its mean over groups, and the rest."""
     floor = xp.exp(log_floor)[..., None, None, None]
     logs = xp.where(data.mask, xp.log(data.probs + floor), 0.0)
-    centre = logs.sum(axis=-1, keepdims=True) / xp.maximum(
-        data.mask.sum(axis=-1, keepdims=True), 1
-    )
+    centre = logs.sum(axis=-1, keepdims=True) / xp.maximum(data.mask.sum(axis=-1, keepdims=True), 1)
     logs = xp.where(data.mask, logs - centre, 0.0)
     between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
     within = xp.where(data.mask, logs - between[..., None, :], 0.0)

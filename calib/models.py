@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from jax import lax
 from jaxtyping import Float, Int
 
 from calib.densities import dirichlet_logit_density, dirichlet_multinomial_kernel
 from calib.formulas import (
     SHAPE_SPREAD,
+    Array,
     Common,
     Covariates,
-    Design,
     GroupEffects,
     design,
     deviation,
@@ -33,10 +31,10 @@ class RegressionData(NamedTuple):
     """Arrays of one fit, padded so that folds of one table share their shapes."""
 
     covariates: Covariates
-    counts: Float[jax.Array, "question slot option"]
+    counts: Float[Array, "question slot option"]
     """Effective human answers; zero in empty slots, which then have no likelihood."""
-    group_number: Int[jax.Array, " group"]
-    shape_number: Int[jax.Array, " shape"]
+    group_number: Int[Array, " group"]
+    shape_number: Int[Array, " shape"]
     """0, 1, …: carry the numbers of groups and scale shapes as shapes."""
     about: QuestionStart
     """What the answers say of the questions' logits: units for the sampler, no information."""

@@ -21,7 +21,7 @@ from calib.formulas import (
     softmax,
 )
 from calib.opinions import Elicited
-from calib.survey import Group, QuestionKey, Shape
+from calib.survey import Group, Shape
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -55,8 +55,7 @@ class Posterior:
         logits = [
             sites["shape_logit"][:, self.shapes.index(shape)]
             if shape in self.shapes
-            else self._noise(f"shape|{shape}", sites["shape_logit"][:, 0].shape)
-            * SHAPE_SPREAD
+            else self._noise(f"shape|{shape}", sites["shape_logit"][:, 0].shape) * SHAPE_SPREAD
             for shape in shapes
         ]
         return Common(
@@ -95,9 +94,7 @@ class Posterior:
         return _generator(self.seed, name).standard_normal(shape)
 
 
-def draw_shares(
-    posterior: Posterior, elicited: Elicited
-) -> Float[np.ndarray, "draw row option"]:
+def draw_shares(posterior: Posterior, elicited: Elicited) -> Float[np.ndarray, "draw row option"]:
     """Draws of true shares; rows of one question share the draw of its error.
 
     Every question and cell has random numbers of its own, made from the seed and its name,
@@ -111,9 +108,7 @@ def draw_shares(
     return shares
 
 
-def _draw_portion(
-    posterior: Posterior, elicited: Elicited
-) -> Float[np.ndarray, "draw row option"]:
+def _draw_portion(posterior: Posterior, elicited: Elicited) -> Float[np.ndarray, "draw row option"]:
     index = elicited.index
     block = Block(index)
     expected = _expected(posterior, block, block.covariates(elicited.filled))

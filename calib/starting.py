@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from calib.formulas import Array
+
 PRECISION_GUESSED = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
 
@@ -14,13 +16,13 @@ PRECISION_GUESSED = 80.0
 class QuestionStart(NamedTuple):
     """What the human answers say of each question's logits before sampling."""
 
-    shares: Float[np.ndarray, "question option"]
+    shares: Float[Array, "question option"]
     """Human shares pooled over groups, half an answer added to each option; 0 in padding."""
-    logits: Float[np.ndarray, "question option"]
+    logits: Float[Array, "question option"]
     """Their logarithms, less the mean under the shares."""
-    unit: Float[np.ndarray, "question option option"]
+    unit: Float[Array, "question option option"]
     """Root of the logits' rough posterior covariance."""
-    tail: Float[np.ndarray, "question option"]
+    tail: Float[Array, "question option"]
     """Skewness of an option's logit: near one where hardly anybody took it, else near zero."""
 
 

@@ -55,7 +55,8 @@ def test_without_noise_people_answer_by_the_formula(nominal: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "noisy", [replace(NOISELESS, kappa=15.0), replace(NOISELESS, phi=20.0), replace(NOISELESS, n=20)]
+    "noisy",
+    [replace(NOISELESS, kappa=15.0), replace(NOISELESS, phi=20.0), replace(NOISELESS, n=20)],
 )
 def test_each_noise_moves_answers_off_the_formula(noisy: Truth) -> None:
     simulated = survey(noisy)
