@@ -274,14 +274,14 @@ def _against_true_shares(evaluation: Evaluation, simulated: SimulatedSurvey) -> 
 def _recovered(posterior: Any, simulated: SimulatedSurvey) -> str:
     """Truth and 90 % intervals of the within-group slope, from the posterior of one fold."""
     low, high = np.quantile(posterior["beta_within"].to_numpy(), [0.05, 0.95])
-    truth = simulated.truth.beta_within
+    drawn = simulated.group_effects["beta_within"]
+    truth = float(drawn.mean())
     of_groups = posterior["beta_within_group"].quantile([0.05, 0.95], dim=["chain", "draw"])
     low_of, high_of = of_groups.to_numpy().reshape(2, -1)
-    drawn = simulated.group_effects["beta_within"]
     covered = int(((low_of <= drawn) & (drawn <= high_of)).sum())
     verb = "holds" if low <= truth <= high else "misses"
     return (
-        f"The within-group slope of the fit without the first fold: truth {truth:g}, 90 % "
+        f"The within-group slope of the fit without the first fold: truth {truth:.3f}, 90 % "
         f"interval {low:.3f} to {high:.3f}, which {verb} it. The groups' own slopes lie in "
         f"their 90 % intervals for {covered} of {len(drawn)} groups."
     )

@@ -15,7 +15,13 @@ from calib.errors import DataError, Fault
 from calib.opinions import Elicited, Index, Opinions
 from calib.paired import Paired
 from calib.posterior import Posterior, draw_shares
-from calib.starting import question_start, reach, start_values
+from calib.starting import (
+    information,
+    known_effects,
+    question_start,
+    reach,
+    start_values,
+)
 from calib.survey import Group, Shape
 
 if TYPE_CHECKING:
@@ -242,16 +248,19 @@ def regression_data(
     covariates = block.covariates(training.elicited.filled)
     counts = block.of_rows(training.human.probs * respondents[:, None])
     about = question_start(counts, covariates.mask, MEAN_SCALE)
+    told = information(covariates, counts, about, n_groups)
+    known = known_effects(told)
     data = RegressionData(
         covariates=covariates,
         counts=counts,
         group_number=np.arange(n_groups),
         shape_number=np.arange(block.n_shapes),
         about=about,
+        known=known,
     )
     n_sources = len(covariates.probs)
     values = start_values(n_sources, n_groups, block.n_shapes, block.n_slots, about.logits.shape)
-    widths = reach(n_questions, len(index), n_groups)
+    widths = reach(told, known, n_questions, len(index), n_groups)
     return (
         jax.tree.map(jnp.asarray, data),
         Start(

@@ -24,7 +24,7 @@ from calib.formulas import (
     question_mean,
     softmax,
 )
-from calib.starting import QuestionStart
+from calib.starting import Known, QuestionStart
 
 
 class RegressionData(NamedTuple):
@@ -37,13 +37,15 @@ class RegressionData(NamedTuple):
     shape_number: Int[Array, " shape"]
     """0, 1, …: carry the numbers of groups and scale shapes as shapes."""
     about: QuestionStart
-    """What the answers say of the questions' logits: units for the sampler, no information."""
+    known: Known
+    """What is known of questions and effects before: units for the sampler, no information."""
 
 
-SPREAD = dist.LogNormal(jnp.log(0.12), 0.7)
-"""Prior of how much groups differ, on the log-share scale: 0.04 to 0.4 with 90 %.
+SPREAD = dist.Gamma(3.0, 20.0)
+"""Prior of how much groups differ, on the log-share scale: 0.04 to 0.31 with 90 %.
 
-It keeps away from zero, where effects sampled around their own mean would get stuck.
+It keeps away from zero, where effects would get stuck, and has a short tail: slopes on an
+LLM that says nearly the same of every question could otherwise differ without bound.
 """
 
 
@@ -102,7 +104,7 @@ def dirichlet_regression(data: RegressionData) -> None:
     logits = question_logit[:, None, :]
     # With one group there is neither a deviation to weigh nor a group to differ.
     if n_groups > 1:
-        effects = _group_effects(common, n_sources, n_groups)
+        effects = _group_effects(common, data.known, n_sources, n_groups)
         logits = logits + deviation(jnp, covariates, parts, effects)
     shares = softmax(jnp, logits, covariates.mask)
     kernel = dirichlet_multinomial_kernel(data.counts, phi * shares, covariates.mask)
@@ -112,28 +114,35 @@ def dirichlet_regression(data: RegressionData) -> None:
     numpyro.deterministic("mean_shares", shares)
 
 
-def _group_effects(common: Common, n_sources: int, n_groups: int) -> GroupEffects:
+def _group_effects(common: Common, known: Known, n_sources: int, n_groups: int) -> GroupEffects:
     """Slopes and scale terms of the groups around those of the population.
 
     What all groups have in common belongs to the question; left in the groups' deviations
     too it would be told twice, and the sampler would crawl along the ridge between the two.
     """
-    groups = (n_groups,)
     sd_linear = numpyro.sample("sd_scale_linear", SPREAD)
     sd_curve = numpyro.sample("sd_scale_curve", SPREAD)
-    off_linear = numpyro.sample("off_scale_linear", dist.ZeroSumNormal(sd_linear, groups))
-    # Curves differ little and are known poorly: sampled in units of their spread.
-    off_curve = sd_curve * numpyro.sample("off_scale_curve", dist.ZeroSumNormal(1.0, groups))
+    off_linear = _around_zero("off_scale_linear", sd_linear, known.linear, n_groups)
+    off_curve = _around_zero("off_scale_curve", sd_curve, known.curve, n_groups)
     with numpyro.plate("source", n_sources):
         beta_within = numpyro.sample("beta_within", dist.Normal(0.5 / n_sources, 0.5))
         sd_between = numpyro.sample("sd_between", SPREAD)
         sd_within = numpyro.sample("sd_within", SPREAD)
-        off_between = numpyro.sample("off_between", dist.ZeroSumNormal(sd_between, groups))
-        within = dist.Normal(beta_within[:, None], sd_within[:, None])
-        within_group = numpyro.sample(
-            "beta_within_group", within.expand((n_sources, n_groups)).to_event(1)
-        )
+        off_between = _around_zero("off_between", sd_between, known.between, n_groups)
+        off_within = _around_zero("off_within", sd_within, known.within, n_groups)
+    within_group = numpyro.deterministic("beta_within_group", beta_within[:, None] + off_within)
     numpyro.deterministic("beta_between_group", common.beta_between[:, None] + off_between)
     numpyro.deterministic("scale_linear_group", common.scale_linear + off_linear)
     numpyro.deterministic("scale_curve_group", common.scale_curve + off_curve)
     return GroupEffects(off_between, within_group, off_linear, off_curve)
+
+
+def _around_zero(
+    name: str,
+    spread: Float[Array, "*source"],
+    known: Float[Array, "*source"],
+    n_groups: int,
+) -> Float[Array, "*source group"]:
+    """Normal effects that sum to zero, in units between their own and those of their spread."""
+    unit = numpyro.sample(name, dist.ZeroSumNormal(spread**known, (n_groups,)))
+    return (spread ** (1.0 - known))[..., None] * unit

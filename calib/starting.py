@@ -7,10 +7,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from calib.formulas import Array
+from calib.formulas import Array, Covariates, design
 
 PRECISION_GUESSED = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
+
+
+SPREAD_GUESSED = 0.13
+"""Median of the prior of how much groups differ."""
+LOG_FLOOR_GUESSED = np.log(0.02)
+REACH = {
+    "log_floor": 0.5,
+    "shape_logit": 0.15,
+    "question_unit": 1.0,
+    "sd_between": 0.4,
+    "sd_within": 0.3,
+    "sd_scale_linear": 0.4,
+    "sd_scale_curve": 0.6,
+}
+"""Reach of what depends little on the table."""
 
 
 class QuestionStart(NamedTuple):
@@ -64,6 +79,68 @@ def question_start(
     )
 
 
+class Known(NamedTuple):
+    """How much of each group effect its group's answers tell, beside the prior: 0 to 1.
+
+    Effects sampled around their own mean get stuck where little is known of them, effects
+    in units of their spread where much is; between the two the best is in between
+    (Papaspiliopoulos, Roberts and Sköld 2007, doi:10.1214/088342307000000014).
+    """
+
+    between: Float[Array, " source"]
+    within: Float[Array, " source"]
+    linear: Float[Array, ""]
+    curve: Float[Array, ""]
+
+
+class Information(NamedTuple):
+    """Fisher information about the coefficient of a covariate, at the human shares."""
+
+    of_questions: Float[np.ndarray, "*source"]
+    """Sum over questions, each worth as many answers as its error leaves."""
+    of_groups: Float[np.ndarray, "*source"]
+    """Mean over groups of the sum over a group's cells."""
+
+
+def information(
+    covariates: Covariates,
+    counts: Float[np.ndarray, "question slot option"],
+    about: QuestionStart,
+    n_groups: int,
+) -> dict[str, Information]:
+    """Information about the coefficients of each part of the regression.
+
+    A cell of n answers tells of the coefficient of x as n(φ+1)/(n+φ) · Var(x), the variance
+    over options under the human shares; a question's mean at most as κ · Var(x).
+    """
+    parts = design(np, covariates, np.full(len(covariates.probs), LOG_FLOOR_GUESSED))
+    n = counts.sum(axis=-1)
+    effective = n * (1 + PRECISION_GUESSED) / (n + PRECISION_GUESSED)
+
+    def of(values: np.ndarray) -> Information:
+        share = about.shares[:, None, :]
+        mean = (share * values).sum(axis=-1)
+        variance = (share * np.square(values)).sum(axis=-1) - np.square(mean)
+        told = (effective * np.maximum(variance, 0.0)).sum(axis=(-2, -1)) / n_groups
+        asked = np.maximum((n > 0).sum(axis=-1), 1)
+        of_question = (np.where(n > 0, variance, 0.0).sum(axis=-1) / asked).sum(axis=-1)
+        return Information(of_question * PRECISION_GUESSED / 10, told)
+
+    return {
+        "between": of(parts.between[:, :, None, :]),
+        "within": of(parts.within),
+        "linear": of(covariates.place[:, None, :]),
+        "curve": of(covariates.curve[:, None, :]),
+    }
+
+
+def known_effects(told: dict[str, Information]) -> Known:
+    """Share of what is told in all there is to know: beside the prior at its median spread."""
+    return Known(
+        **{part: one.of_groups / (one.of_groups + SPREAD_GUESSED**-2) for part, one in told.items()}
+    )
+
+
 def start_values(
     n_sources: int, n_groups: int, n_shapes: int, n_slots: int, question_shape: tuple[int, int]
 ) -> dict[str, Any]:
@@ -86,41 +163,41 @@ def start_values(
             "sd_scale_linear": np.array(0.1),
             "sd_scale_curve": np.array(0.1),
             "off_between": np.zeros((n_sources, n_groups)),
-            "beta_within_group": np.full((n_sources, n_groups), 0.5 / n_sources),
+            "off_within": np.zeros((n_sources, n_groups)),
             "off_scale_linear": np.zeros(n_groups),
             "off_scale_curve": np.zeros(n_groups),
         }
     return values
 
 
-def reach(n_questions: int, n_rows: int, n_groups: int) -> dict[str, float]:
-    """About the posterior's standard deviation at each site, unbounded; within a factor of 3.
+def reach(
+    told: dict[str, Information], known: Known, n_questions: int, n_rows: int, n_groups: int
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """About the posterior's standard deviation at each site, unbounded; within a factor of 3."""
 
-    Measured on simulated surveys of 24 to 200 questions; what the number of questions, of
-    rows or of a group's rows tells shrinks with its root.
-    """
-    question, row = (50 / n_questions) ** 0.5, (700 / n_rows) ** 0.5
-    of_group = (50 * n_groups / n_rows) ** 0.5
-    widths = {
-        "beta_between": 0.08 * question,
-        "scale_linear": 0.1 * question,
-        "scale_curve": 0.35 * question,
-        "kappa": 0.1 * question,
-        "phi": 0.05 * row,
-        "beta_within": 0.06,
-        "off_between": 0.03 * of_group,
-        "beta_within_group": 0.06 * of_group,
-        "off_scale_linear": 0.05 * of_group,
-    }
-    # No wider than their priors, however little there is to learn from.
-    kept = {site: min(width, 0.3) for site, width in widths.items()}
-    return kept | {
-        "log_floor": 0.5,
-        "shape_logit": 0.15,
-        "question_unit": 1.0,
-        "sd_between": 0.4,
-        "sd_within": 0.3,
-        "sd_scale_linear": 0.4,
-        "sd_scale_curve": 0.6,
-        "off_scale_curve": 1.0,
+    def common(part: str, prior: float) -> np.ndarray:
+        width: np.ndarray = (told[part].of_questions + prior**-2) ** -0.5
+        return width
+
+    def of_group(part: str) -> np.ndarray:
+        """In the units in which the effects are sampled."""
+        width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
+        unit: np.ndarray = SPREAD_GUESSED ** (getattr(known, part) - 1.0)
+        return width * unit
+
+    return {
+        "beta_between": common("between", 0.5),
+        # Told by all groups' cells.
+        "beta_within": (told["within"].of_groups * n_groups + 4.0) ** -0.5,
+        "scale_linear": common("linear", 1.0),
+        "scale_curve": common("curve", 2.0),
+        "off_between": of_group("between")[:, None],
+        "off_within": of_group("within")[:, None],
+        "off_scale_linear": of_group("linear"),
+        "off_scale_curve": of_group("curve"),
+        # The variance of a precision's logarithm: two over the number of contrasts, and no
+        # more than the prior's.
+        "kappa": np.array((n_questions + 1.0) ** -0.5),
+        "phi": np.array((n_rows + 1.0) ** -0.5),
+        **{site: np.array(width) for site, width in REACH.items()},
     }

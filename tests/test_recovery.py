@@ -47,7 +47,7 @@ def intervals_that_hold(
         draws = sample(model, data, start, plan=Plan(1, 200, 400), seed=seed).sites
     truth, drawn = simulated.truth, simulated.group_effects
     known = {
-        "beta_within": truth.beta_within,
+        "beta_within": drawn["beta_within"].mean(),
         "phi": truth.phi,
         "beta_between": drawn["beta_between"].mean(),
         "scale_linear": drawn["scale_linear"].mean(),
