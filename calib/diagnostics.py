@@ -46,12 +46,13 @@ class Diagnosis:
         return asdict(self)
 
 
-def diagnose(posterior: DataTree) -> Diagnosis:
+def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
     """Judge a posterior with the groups ``posterior``, ``sample_stats``, ``log_likelihood``.
 
     Top-level parameters are all but the questions' logits. A fit is trusted when R-hat is at
     most ``MAX_R_HAT`` and bulk and tail effective draws at least ``MIN_ESS`` for each, no
-    transition diverged and BFMI is at least ``MIN_BFMI`` in every chain.
+    transition diverged and BFMI is at least ``MIN_BFMI`` in every chain. The verdict does not
+    hang on the leave-one-out figures, which take half the time: ``with_loo=False`` omits them.
     """
     import arviz_stats
 
@@ -93,7 +94,7 @@ def diagnose(posterior: DataTree) -> Diagnosis:
         ess_tail_min=tail,
         n_divergences=divergences,
         bfmi_min=bfmi,
-        loo=_loo(posterior),
+        loo=_loo(posterior) if with_loo else None,
         parameters=parameters,
     )
 

@@ -100,7 +100,7 @@ def held_out(
         if hasattr(calibrator, "posterior_"):
             from calib.diagnostics import diagnose
 
-            diagnosis = diagnose(calibrator.posterior_)
+            diagnosis = diagnose(calibrator.posterior_, with_loo=False)
             verdicts.append(diagnosis.trusted)
             problems += [f"fold {fold + 1}: {problem}" for problem in diagnosis.problems]
         if progress is not None:

@@ -27,8 +27,8 @@ class Plan(NamedTuple):
     """How long to sample."""
 
     n_chains: int = 2
-    n_warmup: int = 300
-    n_draws: int = 700
+    n_warmup: int = 200
+    n_draws: int = 800
     target_accept: float = 0.8
 
 
