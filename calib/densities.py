@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import gammaln
 from jaxtyping import Bool, Float
 
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
@@ -111,28 +110,17 @@ def _stirling(y: jax.Array) -> tuple[jax.Array, jax.Array]:
     return value * inverse, derivative * square
 
 
-def dirichlet_multinomial_log_density(
-    counts: Float[jax.Array, "*batch option"],
-    concentration: Float[jax.Array, "*batch option"],
-    mask: Bool[jax.Array, "*batch option"],
-) -> Float[jax.Array, "*batch"]:
-    """Log density of (effective, hence possibly fractional) counts, with its constant.
-
-    log Γ(A) + log Γ(n+1) − log Γ(n+A) + Σ_c [log Γ(k_c+a_c) − log Γ(a_c) − log Γ(k_c+1)],
-    A = Σ a_c, n = Σ k_c over the options of the mask (Mosimann 1962,
-    doi:10.1093/biomet/49.1-2.65). Zero where n is zero.
-    """
-    kernel = dirichlet_multinomial_kernel(counts, concentration, mask)
-    k = jnp.where(mask, counts, 0.0)
-    return kernel + gammaln(k.sum(axis=-1) + 1.0) - gammaln(k + 1.0).sum(axis=-1)
-
-
 def dirichlet_multinomial_kernel(
     counts: Float[jax.Array, "*batch option"],
     concentration: Float[jax.Array, "*batch option"],
     mask: Bool[jax.Array, "*batch option"],
 ) -> Float[jax.Array, "*batch"]:
-    """As the log density, without the terms that hold counts alone."""
+    """Log density of (effective, hence possibly fractional) counts, less what holds them alone.
+
+    log Γ(A) − log Γ(n+A) + Σ_c [log Γ(k_c+a_c) − log Γ(a_c)], A = Σ a_c, n = Σ k_c over the
+    options of the mask (Mosimann 1962, doi:10.1093/biomet/49.1-2.65); zero where n is zero.
+    With ``calib.scores.log_ways`` it is the log density.
+    """
     # Off the mask any positive value will do: with no counts the term is zero.
     a = jnp.where(mask, concentration, 1.0)
     k = jnp.where(mask, counts, 0.0)

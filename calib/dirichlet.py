@@ -15,6 +15,7 @@ from calib.errors import DataError, Fault
 from calib.opinions import Elicited, Index, Opinions
 from calib.paired import Paired
 from calib.posterior import Posterior, draw_shares
+from calib.scores import log_ways
 from calib.starting import (
     information,
     known_effects,
@@ -176,7 +177,9 @@ class Dirichlet(Calibrator):
         block = Block(index)
         cells = (slice(None), slice(None), block.question, block.slot)
         sites = dict(samples.sites)
-        log_likelihood = sites.pop("kernel")[cells] + _counts_term(training, respondents)
+        # The model leaves out what holds counts alone.
+        ways = log_ways(training.human.probs * respondents[:, None])
+        log_likelihood = sites.pop("kernel")[cells] + ways
         shares = sites.pop("mean_shares")[cells]
         sites["shape_logit"] = sites["shape_logit"][:, :, : len(block.shapes)]
         if "question_logit" in sites:
@@ -213,17 +216,6 @@ class Dirichlet(Calibrator):
 
 def _shape_name(shape: Shape) -> str:
     return f"{shape.n_options} {'ordered' if shape.ordered else 'unordered'}"
-
-
-def _counts_term(
-    training: Paired, respondents: Float[np.ndarray, " row"]
-) -> Float[np.ndarray, " row"]:
-    """The terms of the Dirichlet-multinomial that hold counts alone: log n! − Σ log k_c!."""
-    from scipy.special import gammaln
-
-    counts = training.human.probs * respondents[:, None]
-    term: np.ndarray = gammaln(respondents + 1.0) - gammaln(counts + 1.0).sum(axis=1)
-    return term
 
 
 def regression_data(

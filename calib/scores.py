@@ -183,6 +183,12 @@ SCORES: Final[Mapping[str, PointScore]] = {
 """The point scores by name."""
 
 
+def log_ways(counts: Float[np.ndarray, "row option"]) -> Float[np.ndarray, " row"]:
+    """Log n! − Σ_c log k_c!: in how many orders such counts can come; they may be fractions."""
+    ways: np.ndarray = gammaln(counts.sum(axis=1) + 1.0) - gammaln(counts + 1.0).sum(axis=1)
+    return ways
+
+
 def log_predictive_density(
     p_human: Float[np.ndarray, "row option"],
     n: Float[np.ndarray, " row"],
@@ -201,10 +207,9 @@ def log_predictive_density(
     array([0.5])
     """
     counts = n[:, None] * p_human
-    ways = gammaln(counts.sum(axis=1) + 1.0) - gammaln(counts + 1.0).sum(axis=1)
     # n times 0 log 0 is 0: padding and options without answers drop out.
     log_mass = xlogy(counts, draws).sum(axis=2)
-    density: np.ndarray = ways + logsumexp(log_mass, axis=0) - np.log(len(draws))
+    density: np.ndarray = log_ways(counts) + logsumexp(log_mass, axis=0) - np.log(len(draws))
     return density
 
 

@@ -172,18 +172,16 @@ def start_values(
 
 def reach(
     told: dict[str, Information], known: Known, n_questions: int, n_rows: int, n_groups: int
-) -> dict[str, Float[np.ndarray, "..."]]:
+) -> dict[str, Float[np.ndarray, ...]]:
     """About the posterior's standard deviation at each site, unbounded; within a factor of 3."""
 
     def common(part: str, prior: float) -> np.ndarray:
-        width: np.ndarray = (told[part].of_questions + prior**-2) ** -0.5
-        return width
+        return np.asarray((told[part].of_questions + prior**-2) ** -0.5)
 
     def of_group(part: str) -> np.ndarray:
         """In the units in which the effects are sampled."""
         width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
-        unit: np.ndarray = SPREAD_GUESSED ** (getattr(known, part) - 1.0)
-        return width * unit
+        return np.asarray(width * SPREAD_GUESSED ** (getattr(known, part) - 1.0))
 
     return {
         "beta_between": common("between", 0.5),

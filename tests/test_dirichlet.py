@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import dirichlet_multinomial
 
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
@@ -63,6 +64,34 @@ def test_saved_and_loaded_it_predicts_the_same(
         loaded.predict(survey.elicited).opinions.probs,
         fitted.predict(survey.elicited).opinions.probs,
     )
+
+
+def test_same_seed_same_draws_and_another_seed_others(survey: Paired, fitted: Dirichlet) -> None:
+    training = survey.take(survey.index.question_of_row < 16)
+    same, other = (Dirichlet(Plan(2, 150, 150)).fit(training, seed=seed) for seed in (1, 2))
+    assert same.posterior_["posterior"].equals(fitted.posterior_["posterior"])
+    np.testing.assert_array_equal(
+        same.predict(survey.elicited).draws, fitted.predict(survey.elicited).draws
+    )
+    assert not other.posterior_["posterior"].equals(fitted.posterior_["posterior"])
+
+
+def test_log_likelihood_is_that_of_scipy(survey: Paired, fitted: Dirichlet) -> None:
+    # The stored mean shares are rounded to single precision: so is what they give.
+    training = survey.take(survey.index.question_of_row < 16)
+    tree = fitted.posterior_
+    n = np.asarray(training.human.n).astype(int)
+    counts = np.rint(training.human.probs * n[:, None]).astype(int)
+    stored = tree["posterior_predictive"]["shares"].to_numpy()
+    every = -(-tree["posterior"].sizes["draw"] // stored.shape[1])
+    for row in (0, 17, 40):
+        offered = training.index.mask[row]
+        concentration = tree["posterior"]["phi"].to_numpy()[0, ::every][5] * stored[0, 5, row]
+        expected = dirichlet_multinomial.logpmf(
+            counts[row, offered], concentration[offered], n[row]
+        )
+        found = tree["log_likelihood"]["answers"].to_numpy()[0, ::every][5, row]
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
