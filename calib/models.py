@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Float, Int
+from numpyro.distributions.transforms import ZeroSumTransform
 
 from calib.densities import dirichlet_logit_density, dirichlet_multinomial_kernel
 from calib.formulas import (
@@ -144,5 +145,8 @@ def _around_zero(
     n_groups: int,
 ) -> Float[Array, "*source group"]:
     """Normal effects that sum to zero, in units between their own and those of their spread."""
-    unit = numpyro.sample(name, dist.ZeroSumNormal(spread**known, (n_groups,)))
+    # numpyro's ZeroSumNormal takes one spread for all sources.
+    width = (spread**known)[..., None]
+    free = dist.Normal(0.0, width).expand((*spread.shape, n_groups - 1))
+    unit = ZeroSumTransform(1)(numpyro.sample(name, free.to_event(1)))
     return (spread ** (1.0 - known))[..., None] * unit

@@ -49,21 +49,18 @@ class Posterior:
         self.groups, self.shapes, self.seed = list(groups), list(shapes), seed
         self.n_draws = len(kept)
 
-    def common(self, shapes: Sequence[Shape]) -> Common:
-        """What holds for all groups; a scale shape not seen gets a draw from their population."""
+    def common(self, shapes: Sequence[Shape], n_options: int) -> Common:
+        """What holds for all groups; a scale shape not seen gets a draw from its prior."""
         sites = self.sites
-        logits = [
-            sites["shape_logit"][:, self.shapes.index(shape)]
-            if shape in self.shapes
-            else self._noise(f"shape|{shape}", sites["shape_logit"][:, 0].shape) * SHAPE_SPREAD
-            for shape in shapes
-        ]
-        return Common(
-            sites["beta_between"],
-            sites["scale_linear"],
-            sites["scale_curve"],
-            np.stack(logits, axis=1),
-        )
+        logits = np.zeros((self.n_draws, len(shapes), n_options))
+        for number, shape in enumerate(shapes):
+            has = slice(shape.n_options)
+            logits[:, number, has] = (
+                sites["shape_logit"][:, self.shapes.index(shape), has]
+                if shape in self.shapes
+                else SHAPE_SPREAD * self._noise(f"shape|{shape}", (self.n_draws, shape.n_options))
+            )
+        return Common(sites["beta_between"], sites["scale_linear"], sites["scale_curve"], logits)
 
     def effects(self, groups: Sequence[Group]) -> GroupEffects | None:
         """Effects of groups; unseen ones from the population. None where one group was seen."""
@@ -129,7 +126,8 @@ def _expected(
 ) -> Float[np.ndarray, "draw question slot option"]:
     """Draws of each cell's expected shares, its question's error among them."""
     parts = design(np, data, posterior.sites["log_floor"])
-    mean = question_mean(np, data, parts, posterior.common(block.shapes))
+    common = posterior.common(block.shapes, data.place.shape[1])
+    mean = question_mean(np, data, parts, common)
     logits = np.zeros(mean.shape)
     for q, (key, exists) in enumerate(
         zip(block.index.question_keys, data.mask.any(axis=1), strict=True)

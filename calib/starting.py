@@ -162,10 +162,10 @@ def start_values(
             "sd_within": np.full(n_sources, 0.15),
             "sd_scale_linear": np.array(0.1),
             "sd_scale_curve": np.array(0.1),
-            "off_between": np.zeros((n_sources, n_groups)),
-            "off_within": np.zeros((n_sources, n_groups)),
-            "off_scale_linear": np.zeros(n_groups),
-            "off_scale_curve": np.zeros(n_groups),
+            "off_between": np.zeros((n_sources, n_groups - 1)),
+            "off_within": np.zeros((n_sources, n_groups - 1)),
+            "off_scale_linear": np.zeros(n_groups - 1),
+            "off_scale_curve": np.zeros(n_groups - 1),
         }
     return values
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import known_distortion
 from scipy.stats import dirichlet_multinomial
 
 from calib.diagnostics import diagnose
@@ -100,6 +101,17 @@ def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
     assert low < 0.3 < high  # the simulator's default truth
     # The twin: an LLM that exaggerates nothing has slope one, and is excluded.
     assert high < 1.0
+
+
+def test_two_sources_of_several_groups_have_effects_each() -> None:
+    pairs = known_distortion(seed=1, n_questions=12, n_sources=2)
+    fitted = Dirichlet(Plan(1, 60, 60)).fit(pairs, seed=0)
+    effects = fitted.posterior_["posterior"]["beta_between_group"]
+    assert effects.sizes["source"] == 2
+    assert effects.sizes["group"] == len(pairs.index.groups)
+    # Zero-sum deviations: the population's slope is the mean over groups, for each source.
+    population = fitted.posterior_["posterior"]["beta_between"]
+    np.testing.assert_allclose(effects.mean("group"), population, atol=1e-12)
 
 
 def test_chains_that_disagree_are_not_trusted(fitted: Dirichlet) -> None:
