@@ -35,6 +35,8 @@ class Truth:
     """Effects of an option's place z in [-1/2, 1/2] and of z², centred over the options."""
     sd_scale: float = 0.1
     """Standard deviation of both between groups."""
+    sd_shape: float = 0.2
+    """Standard deviation of what scales with one number of options have in common."""
     kappa: float = 20.0
     """Concentration of a question's shares, which its groups have in common, around their
     expectation; may be infinite."""
@@ -77,7 +79,7 @@ def simulate_survey(
     With ℓ the LLM's log-shares log(p + ε) centred over the options of a cell, and m their mean over
     the groups of the question q,
 
-        s = softmax(β^between · m + γ1 · z + γ2 · (z² - mean z²)),   θ ~ Dirichlet(κ s)
+        s = softmax(β^between · m + γ1 · z + γ2 · (z² - mean z²) + γ_shape),   θ ~ Dirichlet(κ s)
         η = log θ + (β_g^between - β^between) · m + β_g^within · (ℓ - m)
             + (γ_g1 - γ1) · z + (γ_g2 - γ2) · (z² - mean z²)
         shares ~ Dirichlet(φ · softmax(η)),   counts ~ Multinomial(n, shares)
@@ -107,10 +109,11 @@ def simulate_survey(
     truth = Truth() if truth is None else truth
     rng = np.random.default_rng(seed)
     effects = _group_effects(truth, len(groups), rng)
+    of_shape = {size: truth.sd_shape * rng.standard_normal(size) for size in sorted(set(n_options))}
     blocks, shares = [], []
     for number in range(n_questions):
         question = _question(number, n_options[number % len(n_options)], nominal)
-        llm, true, human = _answers(question, truth, effects, rng)
+        llm, true, human = _answers(question, truth, effects, of_shape[len(question.options)], rng)
         rows = _keys(question, groups)
         blocks.append(_columns(question, rows).assign(p_human=human.ravel(), p_llm=llm.ravel()))
         shares.append(rows.assign(p_true=true.ravel()))
@@ -137,6 +140,7 @@ def _answers(
     question: Question,
     truth: Truth,
     effects: Mapping[str, Float[np.ndarray, " group"]],
+    of_shape: Float[np.ndarray, " option"],
     rng: np.random.Generator,
 ) -> tuple[
     Float[np.ndarray, "group option"],
@@ -158,7 +162,8 @@ def _answers(
         "scale_linear": z,
         "scale_curve": z**2 - np.mean(z**2),
     }
-    of_question = _softmax(sum(effects[name].mean() * term for name, term in terms.items())[None])
+    line = of_shape + sum(effects[name].mean() * term for name, term in terms.items())
+    of_question = _softmax(line[None])
     if np.isfinite(truth.kappa):
         of_question = rng.dirichlet(truth.kappa * of_question[0])[None]
     # A share may be rounded to zero; its logarithm may not.

@@ -16,7 +16,7 @@ from calib.dirichlet import regression_data
 from calib.models import dirichlet_regression
 from calib.paired import pair
 from calib.sampling import Plan, Start, sample
-from calib.simulate import simulate_survey
+from calib.simulate import Truth, simulate_survey
 from calib.survey import Group
 
 pytestmark = pytest.mark.slow
@@ -24,6 +24,23 @@ pytestmark = pytest.mark.slow
 # Sorted, as pairing sorts them: effects are compared by place.
 GROUPS = sorted(Group("PARTY", name) for name in ("left", "centre", "right", "other", "none"))
 LEVEL = 0.9
+
+
+def truth_from_the_prior(seed: int) -> Truth:
+    """Parameters drawn as the model expects them: then intervals hold at their level."""
+    rng = np.random.default_rng([seed, 1])
+    return Truth(
+        beta_between=rng.normal(0.8, 0.5),
+        beta_within=rng.normal(0.5, 0.5),
+        sd_between=rng.gamma(3.0, 1 / 20),
+        sd_within=rng.gamma(3.0, 1 / 20),
+        sd_scale=rng.gamma(3.0, 1 / 20),
+        scale_linear=rng.normal(0.0, 1.0),
+        scale_curve=rng.normal(0.0, 2.0),
+        floor=rng.lognormal(np.log(0.02), 1.0),
+        kappa=rng.lognormal(np.log(15.0), 1.0),
+        phi=rng.lognormal(np.log(60.0), 1.0),
+    )
 
 
 def no_question_error(data: Any) -> None:
@@ -35,7 +52,10 @@ def intervals_that_hold(
     model: Callable[[Any], None], seed: int, left_out: tuple[str, ...] = ()
 ) -> Mapping[str, np.ndarray]:
     """For each known parameter, whether its interval holds the truth (one or each group)."""
-    simulated = simulate_survey(n_questions=24, groups=GROUPS, n_options=(3, 4, 5), seed=seed)
+    truth = truth_from_the_prior(seed)
+    simulated = simulate_survey(
+        n_questions=24, groups=GROUPS, n_options=(3, 4, 5), truth=truth, seed=seed
+    )
     paired = pair(simulated.table)
     assert paired.human.n is not None
     with jax.enable_x64(True):
@@ -45,10 +65,12 @@ def intervals_that_hold(
             start.reach,
         )
         draws = sample(model, data, start, plan=Plan(1, 200, 400), seed=seed).sites
-    truth, drawn = simulated.truth, simulated.group_effects
+    drawn = simulated.group_effects
     known = {
         "beta_within": drawn["beta_within"].mean(),
         "phi": truth.phi,
+        "log_floor": np.log(truth.floor),
+        "scale_curve": drawn["scale_curve"].mean(),
         "beta_between": drawn["beta_between"].mean(),
         "scale_linear": drawn["scale_linear"].mean(),
         "beta_within_group": drawn["beta_within"],

@@ -14,7 +14,7 @@ from calib.simulate import SETTING, SimulatedSurvey, Truth, simulate_survey
 from calib.survey import Group
 
 GROUPS = tuple(Group("party", name) for name in ("left", "centre", "right"))
-NOISELESS = Truth(kappa=float("inf"), phi=float("inf"), n=1_000_000, floor=0.0)
+NOISELESS = Truth(kappa=float("inf"), phi=float("inf"), n=1_000_000, floor=0.0, sd_shape=0.0)
 
 
 def survey(truth: Truth, *, seed: int = 1, nominal: bool = False) -> SimulatedSurvey:
