@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 N_PREDICTIVE_DRAWS: Final = 1000
 """Draws at prediction: the posterior's, thinned evenly to at most so many."""
+SMALLEST_CONCENTRATION: Final = 1e-300
+"""Of a Dirichlet variate; a share expected below it is zero to all that follows."""
 BLOCK_SIZE: Final = 5_000_000
 """Numbers that one array of a prediction holds at most: 40 MB."""
 
@@ -151,6 +153,8 @@ def log_dirichlet(
     log Γ-variate(a) = log Γ-variate(a+1) + log(uniform)/a (Marsaglia and Tsang 2000,
     doi:10.1145/358407.358414).
     """
+    # A mean that was rounded to zero keeps an option's logarithm far down, yet finite.
+    concentration = np.maximum(concentration, SMALLEST_CONCENTRATION)
     gammas = np.log(generator.standard_gamma(concentration + 1.0))
     # 1 - uniform is never zero.
     logs = gammas + np.log1p(-generator.random(concentration.shape)) / concentration

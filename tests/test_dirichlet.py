@@ -12,6 +12,7 @@ from scipy.stats import dirichlet_multinomial
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
 from calib.paired import Paired, pair
+from calib.posterior import log_dirichlet
 from calib.sampling import Plan
 from calib.simulate import simulate_survey
 from calib.survey import Group
@@ -112,6 +113,19 @@ def test_two_sources_of_several_groups_have_effects_each() -> None:
     # Zero-sum deviations: the population's slope is the mean over groups, for each source.
     population = fitted.posterior_["posterior"]["beta_between"]
     np.testing.assert_allclose(effects.mean("group"), population, atol=1e-12)
+
+
+def test_dirichlet_draws_have_their_moments_and_stay_finite() -> None:
+    # Mean a/A and variance a(A-a)/(A²(A+1)); with concentrations rounded to zero too.
+    a = np.array([0.02, 0.5, 2.0, 0.0])
+    logs = log_dirichlet(np.tile(a, (200_000, 1)), np.random.default_rng(0))
+    assert np.isfinite(logs).all()
+    draws, total = np.exp(logs), a.sum()
+    np.testing.assert_allclose(draws.sum(axis=1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(draws.mean(axis=0), a / total, atol=3e-3)
+    np.testing.assert_allclose(
+        draws.var(axis=0), a * (total - a) / (total**2 * (total + 1)), atol=3e-3
+    )
 
 
 def test_chains_that_disagree_are_not_trusted(fitted: Dirichlet) -> None:
