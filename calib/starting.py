@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from calib.formulas import Array, Covariates, design
 
-PRECISION_GUESSED = 80.0
+PRECISION_GUESSED: Final = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
-
-
-SPREAD_GUESSED = 0.13
-"""Median of the prior of how much groups differ."""
-LOG_FLOOR_GUESSED = np.log(0.02)
-REACH = {
+SPREAD_GUESSED: Final = 0.13
+"""Median of the prior of how much groups differ, ``calib.models.SPREAD``."""
+LOG_FLOOR_GUESSED: Final = float(np.log(0.02))
+"""Centre of the prior of the floor under the LLM's shares."""
+REACH: Final = {
     "log_floor": 0.5,
     "shape_logit": 0.15,
     "question_unit": 1.0,
@@ -147,7 +146,7 @@ def start_values(
     """A value for each site of ``calib.models.dirichlet_regression``, from its priors."""
     values: dict[str, Any] = {
         "beta_between": np.full(n_sources, 0.8 / n_sources),
-        "log_floor": np.full(n_sources, np.log(0.02)),
+        "log_floor": np.full(n_sources, LOG_FLOOR_GUESSED),
         "scale_linear": np.array(0.0),
         "scale_curve": np.array(0.0),
         "shape_logit": np.zeros((n_shapes, question_shape[1])),
@@ -173,7 +172,10 @@ def start_values(
 def reach(
     told: dict[str, Information], known: Known, n_questions: int, n_rows: int, n_groups: int
 ) -> dict[str, Float[np.ndarray, ...]]:
-    """About the posterior's standard deviation at each site, unbounded; within a factor of 3."""
+    """About the posterior's standard deviation at each site, where it is unbounded.
+
+    Roughly is enough: the sampler learns the rest in its warm-up.
+    """
 
     def common(part: str, prior: float) -> np.ndarray:
         return np.asarray((told[part].of_questions + prior**-2) ** -0.5)
@@ -193,8 +195,8 @@ def reach(
         "off_within": of_group("within")[:, None],
         "off_scale_linear": of_group("linear"),
         "off_scale_curve": of_group("curve"),
-        # The variance of a precision's logarithm: two over the number of contrasts, and no
-        # more than the prior's.
+        # The logarithm of a precision has the variance two over the number of contrasts told
+        # of it: some two a question or cell, and one for the prior.
         "kappa": np.array((n_questions + 1.0) ** -0.5),
         "phi": np.array((n_rows + 1.0) ** -0.5),
         **{site: np.array(width) for site, width in REACH.items()},
