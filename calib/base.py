@@ -38,7 +38,8 @@ class Calibrator(ABC):
     ``predict`` sees elicited opinions only. Settings of the table at prediction may come in
     any order and number, as long as those of the fit are among them.
 
-    A subclass implements ``_fit``, ``_predict`` and, to be saved, ``state`` and ``restore``.
+    A subclass implements ``_fit``, ``_predict`` and, to be saved, ``state`` and ``restore``;
+    ``_predict_anchored`` where it can make use of toplines.
     """
 
     name: ClassVar[str]
@@ -59,14 +60,22 @@ class Calibrator(ABC):
         self._fit(training, seed)
         return self
 
-    def predict(self, elicited: Elicited) -> Prediction:
+    def predict(self, elicited: Elicited, toplines: Opinions | None = None) -> Prediction:
         """Calibrated opinions for the rows of ``elicited``.
 
-        Rows that no source answered stay NaN.
+        Rows that no source answered stay NaN. ``toplines``, from ``calib.toplines``, are
+        what all respondents answered, one row a question: those questions are anchored on
+        them, the others predicted as without. ``FitError`` where the calibrator cannot
+        anchor, or the groups cannot add up to a topline.
         """
         if not hasattr(self, "settings_"):
             raise CalibError(f"{self.name} must be fitted before it predicts; call fit")
-        return self._predict(elicited.select(self.settings_))
+        selected = elicited.select(self.settings_)
+        return (
+            self._predict(selected)
+            if toplines is None
+            else self._predict_anchored(selected, toplines)
+        )
 
     @abstractmethod
     def _fit(self, training: Paired, seed: int) -> None:
@@ -75,6 +84,14 @@ class Calibrator(ABC):
     @abstractmethod
     def _predict(self, elicited: Elicited) -> Prediction:
         """Predict; the sources are those of the fit, in its order."""
+
+    def _predict_anchored(self, _elicited: Elicited, _toplines: Opinions) -> Prediction:
+        """Predict with the toplines of some questions."""
+        raise FitError(
+            "only a calibrator that models what the groups of a question share can be anchored "
+            f"on a topline; got {self.name}; fit with --calibrator dirichlet or predict "
+            "without toplines"
+        )
 
     def state(self) -> dict[str, Any]:
         """What was learnt, as plain JSON values; what is larger goes to ``save_files``."""

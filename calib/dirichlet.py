@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float
 
+from calib.anchor import anchors_of, respondents_by_group
 from calib.base import Calibrator, Prediction
 from calib.blocks import Block
 from calib.errors import DataError, Fault
@@ -94,6 +95,7 @@ class Dirichlet(Calibrator):
         from calib.sampling import Plan, sample
 
         self.groups_ = training.index.groups
+        self.respondents_ = respondents_by_group(training)
         self.shapes_ = tuple(Block(training.index).shapes)
         self.seed_ = seed
         n = training.human.n
@@ -107,7 +109,10 @@ class Dirichlet(Calibrator):
             samples = sample(dirichlet_regression, data, start, plan=self.plan or Plan(), seed=seed)
         self.posterior_ = self._to_arviz(samples, training, respondents)
 
-    def _predict(self, elicited: Elicited) -> Prediction:
+    def _predict_anchored(self, elicited: Elicited, toplines: Opinions) -> Prediction:
+        return self._predict(elicited, toplines)
+
+    def _predict(self, elicited: Elicited, toplines: Opinions | None = None) -> Prediction:
         index = elicited.index
         rows = np.asarray(elicited.answered.any(axis=0))
         counts = {
@@ -124,16 +129,23 @@ class Dirichlet(Calibrator):
                 )
             ),
         }
+        answered, anchors = elicited.take(rows), None
+        if toplines is not None:
+            anchors, assumed = anchors_of(answered.index, toplines, self.respondents_)
+            counts |= assumed
         posterior = Posterior(self.posterior_, self.groups_, self.shapes_, self.seed_)
-        drawn = draw_shares(posterior, elicited.take(rows))
+        drawn = draw_shares(posterior, answered, anchors)
         draws = np.where(index.mask, np.nan, 0.0)[None].repeat(len(drawn), axis=0)
         draws[:, rows] = drawn
         return Prediction(Opinions(index, _mean(draws, index)), counts, draws)
 
     def state(self) -> dict[str, Any]:
-        """Groups, scale shapes, seed and the cells for which a sample size was assumed."""
+        """Groups and their respondents (null: not known), scale shapes, seed, assumed sizes."""
         return {
             "groups": [list(group) for group in self.groups_],
+            "respondents": [
+                None if np.isnan(n) else n for n in (self.respondents_[g] for g in self.groups_)
+            ],
             "shapes": [list(shape) for shape in self.shapes_],
             "seed": self.seed_,
             "cells_assumed_n": self.n_assumed_,
@@ -142,6 +154,10 @@ class Dirichlet(Calibrator):
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse of ``state``."""
         self.groups_ = tuple(Group(*group) for group in state["groups"])
+        self.respondents_ = {
+            group: np.nan if n is None else float(n)
+            for group, n in zip(self.groups_, state["respondents"], strict=True)
+        }
         self.shapes_ = tuple(Shape(*shape) for shape in state["shapes"])
         self.seed_ = int(state["seed"])
         self.n_assumed_ = int(state["cells_assumed_n"])

@@ -9,7 +9,9 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Float
 
+from calib.anchor import Anchors
 from calib.blocks import Block
+from calib.errors import FitError
 from calib.formulas import (
     SHAPE_SPREAD,
     Common,
@@ -20,8 +22,9 @@ from calib.formulas import (
     question_mean,
     softmax,
 )
+from calib.margins import shares_with_margins
 from calib.opinions import Elicited
-from calib.survey import Group, Shape
+from calib.survey import Group, QuestionKey, Shape
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -93,8 +96,13 @@ class Posterior:
         return _generator(self.seed, name).standard_normal(shape)
 
 
-def draw_shares(posterior: Posterior, elicited: Elicited) -> Float[np.ndarray, "draw row option"]:
+def draw_shares(
+    posterior: Posterior, elicited: Elicited, anchors: Anchors | None = None
+) -> Float[np.ndarray, "draw row option"]:
     """Draws of true shares; rows of one question share the draw of its error.
+
+    Where the topline of a question is known, what its groups share is not drawn but such
+    that their expected shares add up to it; ``FitError`` where they cannot.
 
     Every question and cell has random numbers of its own, made from the seed and its name,
     so that a prediction does not depend on what else is in the table.
@@ -103,14 +111,17 @@ def draw_shares(posterior: Posterior, elicited: Elicited) -> Float[np.ndarray, "
     shares = np.zeros((posterior.n_draws, *index.mask.shape))
     for questions in _portions(posterior.n_draws * elicited.probs.size, len(index.questions)):
         rows = np.isin(index.question_of_row, questions)
-        shares[:, rows] = _draw_portion(posterior, elicited.take(rows))
+        known = None if anchors is None else anchors.take(questions, rows)
+        shares[:, rows] = _draw_portion(posterior, elicited.take(rows), known)
     return shares
 
 
-def _draw_portion(posterior: Posterior, elicited: Elicited) -> Float[np.ndarray, "draw row option"]:
+def _draw_portion(
+    posterior: Posterior, elicited: Elicited, anchors: Anchors | None
+) -> Float[np.ndarray, "draw row option"]:
     index = elicited.index
     block = Block(index)
-    expected = _expected(posterior, block, block.covariates(elicited.filled))
+    expected = _expected(posterior, block, block.covariates(elicited.filled), anchors)
     expected = expected[:, block.question, block.slot]
     if "phi" not in posterior.sites:
         return expected
@@ -124,7 +135,7 @@ def _draw_portion(posterior: Posterior, elicited: Elicited) -> Float[np.ndarray,
 
 
 def _expected(
-    posterior: Posterior, block: Block, data: Covariates
+    posterior: Posterior, block: Block, data: Covariates, anchors: Anchors | None
 ) -> Float[np.ndarray, "draw question slot option"]:
     """Draws of each cell's expected shares, its question's error among them."""
     parts = design(np, data, posterior.sites["log_floor"])
@@ -137,12 +148,50 @@ def _expected(
         concentration = posterior.sites["kappa"][:, None] * mean[:, q, exists]
         logits[:, q, exists] = log_dirichlet(concentration, _generator(posterior.seed, *key))
     effects = posterior.effects(block.index.groups)
-    cells = logits[:, :, None, :]
+    deviations = np.zeros((len(mean), *data.mask.shape))
     if effects is not None:
-        cells = cells + deviation(np, data, parts, effects)
-    else:
-        cells = np.broadcast_to(cells, (len(mean), *data.mask.shape))
-    return softmax(np, cells, data.mask)
+        deviations += deviation(np, data, parts, effects)
+    expected = softmax(np, logits[:, :, None, :] + deviations, data.mask)
+    if anchors is not None:
+        weight = block.of_rows(anchors.weight)
+        for q in np.flatnonzero(anchors.known).tolist():
+            key, mask = block.index.question_keys[q], data.mask[q]
+            topline = np.tile(anchors.topline[q], (len(mean), 1))
+            if not np.isnan(anchors.n[q]):
+                log_mean = np.log(np.maximum(mean[:, q], SMALLEST_CONCENTRATION))
+                without_error = softmax(np, log_mean[:, None, :] + deviations[:, q], mask)
+                prior = (weight[q][:, None] * without_error).sum(axis=1)
+                topline = _topline(posterior, key, prior, anchors.n[q] * topline)
+            expected[:, q], reached = shares_with_margins(
+                deviations[:, q], mask, weight[q], topline
+            )
+            if not reached.all():
+                raise FitError(
+                    "the groups of an anchored question can add up to its topline; those of "
+                    f"{'/'.join(key)} cannot in {(~reached).sum()} of {len(reached)} draws, for "
+                    "too few were offered some option; take the question out of the toplines, "
+                    "or predict together with it the groups that were offered the option"
+                )
+    return expected
+
+
+def _topline(
+    posterior: Posterior,
+    key: QuestionKey,
+    prior: Float[np.ndarray, "draw option"],
+    counts: Float[np.ndarray, "draw option"],
+) -> Float[np.ndarray, "draw option"]:
+    """Draws of the shares of all people, of whom some were asked: Dirichlet(κ prior + counts).
+
+    The prior is the model's own, what the groups add up to without their question's error:
+    few respondents leave much to it, many nothing.
+    """
+    exists = prior.any(axis=0)
+    concentration = posterior.sites["kappa"][:, None] * prior + counts
+    drawn = np.zeros(prior.shape)
+    generator = _generator(posterior.seed, *key, "topline")
+    drawn[:, exists] = np.exp(log_dirichlet(concentration[:, exists], generator))
+    return drawn
 
 
 def log_dirichlet(

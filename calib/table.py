@@ -164,7 +164,7 @@ def _typed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
     for name in COLUMNS:
         column = frame[name] if name in frame else pd.Series(np.nan, index=frame.index)
         if name in NUMBER_COLUMNS:
-            columns[name], fault = _as_number(name, column)
+            columns[name], fault = as_number(name, column)
             faults += fault
         else:
             absent = column.isna() | (column.astype(str).str.strip() == "")
@@ -177,7 +177,8 @@ def _told(fault: Fault, earlier: list[Fault]) -> bool:
     return any(fault.column == one.column and {*fault.rows} <= {*one.rows} for one in earlier)
 
 
-def _as_number(name: str, column: pd.Series) -> tuple[pd.Series, list[Fault]]:
+def as_number(name: str, column: pd.Series) -> tuple[pd.Series, list[Fault]]:
+    """A column as floats, NaN where it is empty, and the fault of what is no number."""
     if pd.api.types.is_numeric_dtype(column):
         return pd.Series(column.to_numpy(dtype=float, na_value=np.nan)), []
     empty = column.isna() | column.astype(str).str.strip().isin(["", "NA", "NaN", "nan", "null"])

@@ -62,6 +62,7 @@ def test_saved_and_loaded_it_predicts_the_same(
     loaded.restore(fitted.state())
     loaded.load_files(tmp_path)
     loaded.settings_ = fitted.settings_
+    assert loaded.respondents_ == fitted.respondents_ == dict.fromkeys(sorted(GROUPS), 500.0)
     np.testing.assert_array_equal(
         loaded.predict(survey.elicited).opinions.probs,
         fitted.predict(survey.elicited).opinions.probs,
