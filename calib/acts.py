@@ -6,7 +6,7 @@ under total variation and Wasserstein distance it is too flat.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,6 +15,7 @@ from calib.base import Prediction
 from calib.opinions import close
 
 Act = Literal["mean", "median", "median_cumulative"]
+ACTS: Final[tuple[Act, ...]] = get_args(Act)
 
 ACT_OF_SCORE: Final[dict[str, Act]] = {
     "w1": "median_cumulative",

@@ -15,6 +15,7 @@ from calib.errors import CalibError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from calib.acts import Act
     from calib.survey import Setting
 
 DATA = click.Path(path_type=Path)
@@ -185,19 +186,33 @@ def fit(table: Path, output: Path, calibrator: str, sources: str | None, seed: i
     "--interval", default=0.9, show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Level of the intervals.",
 )  # fmt: skip
-def predict(model: Path, table: Path, output: Path, interval: float) -> None:
+@click.option(
+    "--act", default="mean", show_default=True,
+    type=click.Choice(["mean", "median", "median_cumulative"]),
+    help="Point prediction: best for KL, for TV, for W1.",
+)  # fmt: skip
+@click.option(
+    "--anchor", metavar="TOPLINES", type=DATA,
+    help="Table of what all respondents answered: survey, question_id, option_index, p_human, "
+    "n_human. Groups of these questions are predicted so that they add up to it.",
+)  # fmt: skip
+def predict(
+    model: Path, table: Path, output: Path, interval: float, act: Act, anchor: Path | None
+) -> None:
     """Calibrate the LLM's answers in TABLE, human answers there or not."""
     from calib.modelfile import load_model
     from calib.predictions import predict_table
     from calib.show import console, show_pairs
     from calib.table import read_table, write_table
+    from calib.toplines import read_toplines
 
     saved = load_model(model)
     frame = read_table(table)
     try:
-        predicted = predict_table(saved, frame, level=interval)
+        toplines = None if anchor is None else read_toplines(anchor, frame, saved.settings)
+        predicted = predict_table(saved, frame, level=interval, act=act, toplines=toplines)
     except DataError as error:
-        raise error.in_file(table) from None
+        raise (error if error.file else error.in_file(table)) from None
     write_table(predicted.table, output)
     known = predicted.counts["questions_in_training"]
     if known:

@@ -77,6 +77,10 @@ class Dirichlet(Calibrator):
 
     The mean over a question's groups is taken over the cells at hand, so predict all
     groups of a question together.
+
+    Anchored on a topline, a question's shared logits are solved for in each draw: the
+    expected shares of its groups, weighted as in ``calib.anchor.group_weights``, add up to
+    it. What had to be assumed is counted, see ``calib.anchor.anchors_of``.
     """
 
     name = "dirichlet"

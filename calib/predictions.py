@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from calib import scores
-from calib.errors import DataError, Fault
+from calib import acts, scores
+from calib.acts import ACTS, Act
+from calib.anchor import by_question
+from calib.errors import DataError, Fault, FitError
 from calib.evaluate import option_columns
 from calib.modelfile import SavedModel
 from calib.opinions import SUM_TOLERANCE, Elicited, Index, Opinions, close
@@ -20,9 +22,12 @@ from calib.sources import joined_parts
 from calib.summary import plain
 from calib.survey import QuestionKey
 from calib.table import read_frame
+from calib.toplines import Toplines
 
 PREDICTION_KEY: Final = [*CELL_KEY, "option_index"]
-SHARES: Final = {"calibrated": "p_cal", "raw": "p_raw", "train-mean": "p_train_mean"}
+SHARES: Final = {
+    "calibrated": "p_cal", "raw": "p_raw", "train-mean": "p_train_mean", "topline": "p_topline",
+}  # fmt: skip
 """Predictors and the columns that hold their shares."""
 BOUNDS: Final = ("p_cal_lo", "p_cal_hi")
 POINT_SCORES: Final = ("w1", "kl_1e3", "tv")
@@ -35,7 +40,14 @@ class Predicted(NamedTuple):
     counts: dict[str, int]
 
 
-def predict_table(model: SavedModel, frame: pd.DataFrame, *, level: float = 0.9) -> Predicted:
+def predict_table(
+    model: SavedModel,
+    frame: pd.DataFrame,
+    *,
+    level: float = 0.9,
+    act: Act = "mean",
+    toplines: Toplines | None = None,
+) -> Predicted:
     """Calibrated shares for every cell of a table, human answers there or not.
 
     Parameters
@@ -45,39 +57,53 @@ def predict_table(model: SavedModel, frame: pd.DataFrame, *, level: float = 0.9)
     level
         Probability of the interval from ``p_cal_lo`` to ``p_cal_hi`` of the group's true
         share; the bounds are NaN for calibrators without draws.
+    act
+        Which point prediction ``p_cal`` is; see ``calib.acts``. Calibrators without draws
+        have one only, called the mean.
+    toplines
+        From ``calib.toplines.read_toplines``, to anchor questions on.
 
     Returns
     -------
     One row per cell and option: the keys, ``p_raw`` (mean of the sources), ``p_train_mean``
-    (no LLM), ``p_cal`` (mean of the predictive distribution), its bounds, and
-    ``in_training``. Cells that no source answered are kept, with NaN.
+    (no LLM), ``p_topline`` (with toplines: of all respondents, over the options that the
+    group was offered, NaN where not known), ``p_cal`` (the act), its bounds, ``act``,
+    ``anchored`` and ``in_training``. Cells that no source answered are kept, with NaN.
 
     Raises
     ------
     DataError
         Where a source of the model is not in the table.
+    FitError
+        Where the calibrator has no such act or cannot be anchored, or a question's groups
+        cannot add up to its topline.
     """
     paired = pair(frame, model.settings)
     # A prediction sees the LLM's side only.
     elicited = paired.elicited
-    prediction = model.calibrator.predict(elicited)
+    known = None if toplines is None else toplines.opinions
+    prediction = model.calibrator.predict(elicited, known)
+    if prediction.draws is None and act != "mean":
+        raise FitError(
+            "only calibrators with draws have other acts than the mean; got "
+            f"{act} of {model.calibrator.name}; predict with --act mean or fit with "
+            "--calibrator dirichlet"
+        )
     base = model.train_mean.predict(elicited).opinions.probs
     low = high = np.full_like(prediction.opinions.probs, np.nan)
     if prediction.draws is not None:
         low, high = scores.interval(prediction.draws, level)
-    table = _long(
-        elicited,
-        {
-            "p_raw": elicited.pooled(),
-            "p_train_mean": base,
-            "p_cal": prediction.opinions.probs,
-            "p_cal_lo": low,
-            "p_cal_hi": high,
-        },
-        model,
-    )
+    shares = {"p_raw": elicited.pooled(), "p_train_mean": base}
+    anchored = np.zeros(len(base), dtype=bool)
+    if known is not None:
+        given = by_question(known, elicited.index)[0][elicited.index.question_of_row]
+        shares["p_topline"] = close(given, elicited.index.mask)
+        anchored = prediction.opinions.known & ~np.isnan(given).any(axis=1)
+    shares |= {"p_cal": acts.act(prediction, act), "p_cal_lo": low, "p_cal_hi": high}
+    table = _long(elicited, shares, model, act, anchored)
     counts = {
         **paired.counts,
+        **({} if toplines is None else toplines.counts),
         **prediction.counts,
         "cells_without_prediction": int((~prediction.opinions.known).sum()),
         "questions_in_training": len(model.trained_on & set(elicited.index.question_keys)),
@@ -86,7 +112,11 @@ def predict_table(model: SavedModel, frame: pd.DataFrame, *, level: float = 0.9)
 
 
 def _long(
-    elicited: Elicited, shares: dict[str, Float[np.ndarray, "row option"]], model: SavedModel
+    elicited: Elicited,
+    shares: dict[str, Float[np.ndarray, "row option"]],
+    model: SavedModel,
+    act: Act,
+    anchored: Bool[np.ndarray, " row"],
 ) -> pd.DataFrame:
     index = elicited.index
     row, place = np.nonzero(index.mask)
@@ -100,6 +130,8 @@ def _long(
         "group": [group.name for group in groups],
         **dict(zip(SETTING_KEY, joined_parts(model.settings), strict=True)),
         **{name: values[row, place] for name, values in shares.items()},
+        "act": act,
+        "anchored": anchored[row],
         "in_training": [question.key in model.trained_on for question in asked],
     }
     return pd.DataFrame(columns)
@@ -134,10 +166,25 @@ def _checked(frame: pd.DataFrame) -> pd.DataFrame:
     for name in ("option_index", *SHARES.values(), *BOUNDS):
         if name in frame:
             columns[name] = _numbers(frame[name])
-    if "in_training" in frame:
-        columns["in_training"] = _truths(frame["in_training"])
+    for name in ("in_training", "anchored"):
+        if name in frame:
+            columns[name] = _truths(frame[name])
+    if "act" in frame:
+        columns["act"] = frame["act"].astype(str)
     typed = pd.DataFrame(columns)
     faults = []
+    if "act" in typed:
+        other = ((typed["act"] != typed["act"].iloc[0]) | ~typed["act"].isin(ACTS)).to_numpy()
+        if other.any():
+            faults.append(
+                Fault(
+                    "predictions are of one act, of " + ", ".join(ACTS),
+                    ", ".join(map(repr, typed["act"].unique())),
+                    "predict all questions with the same --act, or score acts apart",
+                    "act",
+                    tuple(np.flatnonzero(other).tolist()),
+                )
+            )
     repeated = typed.duplicated(PREDICTION_KEY, keep=False).to_numpy()
     if repeated.any():
         faults.append(
@@ -203,10 +250,10 @@ def _truths(column: pd.Series) -> pd.Series:
     if bad.any():
         raise DataError(
             Fault(
-                "in_training is true or false",
+                f"{column.name} is true or false",
                 repr(column[bad].iloc[0]),
                 "write the predictions again with calib predict",
-                "in_training",
+                str(column.name),
                 tuple(np.flatnonzero(bad).tolist()),
             )
         )
@@ -216,10 +263,11 @@ def _truths(column: pd.Series) -> pd.Series:
 def score_predictions(predictions: pd.DataFrame, frame: pd.DataFrame) -> dict[str, Any]:
     """Scores of predictions on the cells that people answered, beside the yardsticks.
 
-    All scores are means over cells under the predictions as they stand (the posterior
-    mean, in files of ``calib predict``). ``coverage_interval`` is of the file's intervals,
-    at the level they were written for; they are of true shares, human shares have sampling
-    noise on top.
+    All scores are means over cells under the predictions as they stand; ``act`` says which
+    point prediction that is, None where the file does not. Where the toplines of all cells
+    are known, they stand beside as a yardstick. ``coverage_interval`` is of the file's
+    intervals, at the level they were written for; they are of true shares, human shares have
+    sampling noise on top.
 
     Parameters
     ----------
@@ -257,6 +305,9 @@ def score_predictions(predictions: pd.DataFrame, frame: pd.DataFrame) -> dict[st
         )
     kept = {name: block[scored] for name, block in blocks.items()}
     document: dict[str, Any] = plain(_document(known, kept))
+    document["act"] = str(predictions["act"].iloc[0]) if "act" in predictions else None
+    if "anchored" in kept:
+        document["counts"]["cells_anchored"] = int((kept["anchored"] == 1).any(axis=1).sum())
     document["counts"] |= {
         "cells_predicted_without_answer": int((there & ~scored).sum()),
         "human_cells_without_prediction": int((~there).sum()),
@@ -271,6 +322,9 @@ def _document(
     size = np.full(len(human), np.nan) if human.n is None else human.n
     floor = scores.noise_floor(human.probs, size, index.places, index.mask, seed=0)
     shares = {name: blocks[column] for name, column in SHARES.items() if column in blocks}
+    if "topline" in shares and np.isnan(shares["topline"]).any():
+        # A yardstick of some cells does not compare with scores of all.
+        del shares["topline"]
     shares["uniform"] = index.uniform()
     # Rounded shares, within the tolerance of the check, are brought to a sum of one.
     per_cell = {
@@ -358,10 +412,12 @@ def _placed(
             column="option_index",
         )
     blocks = {}
-    for name in (*SHARES.values(), *BOUNDS):
+    for name in (*SHARES.values(), *BOUNDS, "anchored"):
         if name in predictions:
             block = np.where(index.mask, np.nan, 0.0)
-            block[row, place] = np.where(at >= 0, predictions[name].to_numpy()[at], np.nan)
+            block[row, place] = np.where(
+                at >= 0, predictions[name].to_numpy(dtype=float)[at], np.nan
+            )
             blocks[name] = block
     return blocks, there
 

@@ -110,6 +110,8 @@ def show_scores(document: Mapping[str, Any], out: Console) -> None:
     """The document of ``score_predictions`` as a table with its counts."""
     first = document["rows"][0]
     title = f"{first['n_questions']} questions, {first['n_cells']} cells"
+    if document["act"] is not None:
+        title += f"; calibrated: the {document['act'].replace('_', ' ')}"
     out.print(_table(title, document["rows"], SCORED))
     _print(out, _counts(document["counts"]))
 
