@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from calib.anchor import anchors_of, respondents_by_group
 from calib.base import Calibrator, Prediction
-from calib.blocks import Block
+from calib.blocks import Block, recurrent_labels
 from calib.errors import DataError, Fault
 from calib.opinions import Elicited, Index, Opinions
 from calib.paired import Paired
 from calib.posterior import Posterior, draw_shares
 from calib.scores import log_ways
 from calib.starting import (
+    NOTHING_KNOWN,
     information,
     known_effects,
     question_start,
@@ -36,20 +37,24 @@ ASSUMED_N: Final = 1000.0
 """Effective respondents where ``n_human`` is unknown; see ``training_cells_assumed_n``."""
 QUESTION_PADDING: Final = 8
 SHAPE_PADDING: Final = 4
-"""Questions and scale shapes are padded to multiples of these, so that the folds of a table
-share one compiled program."""
+LABEL_PADDING: Final = 16
+"""Questions, scale shapes and recurrent labels are padded to multiples of these, so that the
+folds of a table share one compiled program."""
+N_DRAWS: Final = 1000
+"""Draws of an approximation of the posterior."""
 N_STORED_PREDICTIVE: Final = 200
 """Draws of the training rows' shares that a saved model keeps for predictive checks."""
+Inference = Literal["nuts", "laplace"]
+"""How a posterior is found: sampled, or by its mode and curvature."""
 POSTERIOR_FILE: Final = "posterior.nc"
 
 DIMS: Final[Mapping[str, list[str]]] = {
     "beta_between": ["source"],
     "beta_within": ["source"],
     "log_floor": ["source"],
-    "sd_between": ["source"],
-    "sd_within": ["source"],
     "beta_between_group": ["source", "group"],
     "beta_within_group": ["source", "group"],
+    "label_logit": ["option_label"],
     "scale_linear_group": ["group"],
     "scale_curve_group": ["group"],
     "shape_logit": ["shape", "option"],
@@ -89,8 +94,9 @@ class Dirichlet(Calibrator):
     """Posterior in ArviZ's form: groups posterior, sample_stats, log_likelihood,
     posterior_predictive, observed_data and constant_data."""
 
-    def __init__(self, plan: Plan | None = None) -> None:
+    def __init__(self, plan: Plan | None = None, *, inference: Inference = "nuts") -> None:
         self.plan = plan
+        self.inference: Inference = inference
 
     def _fit(self, training: Paired, seed: int) -> None:
         import jax
@@ -100,7 +106,8 @@ class Dirichlet(Calibrator):
 
         self.groups_ = training.index.groups
         self.respondents_ = respondents_by_group(training)
-        self.shapes_ = tuple(Block(training.index).shapes)
+        self.labels_ = recurrent_labels(training.index.questions)
+        self.shapes_ = tuple(Block(training.index, self.labels_).shapes)
         self.seed_ = seed
         n = training.human.n
         unknown = np.ones(len(training), bool) if n is None else np.isnan(n)
@@ -109,8 +116,14 @@ class Dirichlet(Calibrator):
             np.full(len(training), ASSUMED_N) if n is None else np.where(unknown, ASSUMED_N, n)
         )
         with jax.enable_x64(True):
-            data, start = regression_data(training, respondents)
-            samples = sample(dirichlet_regression, data, start, plan=self.plan or Plan(), seed=seed)
+            data, start = regression_data(training, respondents, centred=self.inference == "nuts")
+            if self.inference == "nuts":
+                plan = self.plan or Plan()
+                samples = sample(dirichlet_regression, data, start, plan=plan, seed=seed)
+            else:
+                from calib.laplace import laplace
+
+                samples = laplace(data, start, n_draws=N_DRAWS, seed=seed)
         self.posterior_ = self._to_arviz(samples, training, respondents)
 
     def _predict_anchored(self, elicited: Elicited, toplines: Opinions) -> Prediction:
@@ -137,7 +150,7 @@ class Dirichlet(Calibrator):
         if toplines is not None:
             anchors, assumed = anchors_of(answered.index, toplines, self.respondents_)
             counts |= assumed
-        posterior = Posterior(self.posterior_, self.groups_, self.shapes_, self.seed_)
+        posterior = Posterior(self.posterior_, self.groups_, self.shapes_, self.labels_, self.seed_)
         drawn = draw_shares(posterior, answered, anchors)
         draws = np.where(index.mask, np.nan, 0.0)[None].repeat(len(drawn), axis=0)
         draws[:, rows] = drawn
@@ -151,6 +164,7 @@ class Dirichlet(Calibrator):
                 None if np.isnan(n) else n for n in (self.respondents_[g] for g in self.groups_)
             ],
             "shapes": [list(shape) for shape in self.shapes_],
+            "labels": list(self.labels_),
             "seed": self.seed_,
             "cells_assumed_n": self.n_assumed_,
         }
@@ -163,6 +177,7 @@ class Dirichlet(Calibrator):
             for group, n in zip(self.groups_, state["respondents"], strict=True)
         }
         self.shapes_ = tuple(Shape(*shape) for shape in state["shapes"])
+        self.labels_ = tuple(state["labels"])
         self.seed_ = int(state["seed"])
         self.n_assumed_ = int(state["cells_assumed_n"])
 
@@ -194,7 +209,7 @@ class Dirichlet(Calibrator):
         import arviz_base
 
         index = training.index
-        block = Block(index)
+        block = Block(index, self.labels_)
         cells = (slice(None), slice(None), block.question, block.slot)
         sites = dict(samples.sites)
         # The model leaves out what holds counts alone.
@@ -202,6 +217,8 @@ class Dirichlet(Calibrator):
         log_likelihood = sites.pop("kernel")[cells] + ways
         shares = sites.pop("mean_shares")[cells]
         sites["shape_logit"] = sites["shape_logit"][:, :, : len(block.shapes)]
+        if "label_logit" in sites:
+            sites["label_logit"] = sites["label_logit"][:, :, : len(self.labels_)]
         if "question_logit" in sites:
             sites["question_logit"] = sites["question_logit"][:, :, : len(index.questions)]
         every = max(1, int(np.ceil(shares.shape[0] * shares.shape[1] / N_STORED_PREDICTIVE)))
@@ -212,7 +229,7 @@ class Dirichlet(Calibrator):
                     for name, value in sites.items()
                     if not name.startswith("off_") and not name.endswith("_unit")
                 },
-                "sample_stats": samples.stats,
+                **({"sample_stats": samples.stats} if samples.stats else {}),
                 "log_likelihood": {"answers": log_likelihood},
                 "posterior_predictive": {"shares": shares[:, ::every].astype(np.float32)},
                 "observed_data": {"human": training.human.probs},
@@ -223,6 +240,7 @@ class Dirichlet(Calibrator):
                 "group": [str(group) for group in index.groups],
                 "question": ["/".join(key) for key in index.question_keys],
                 "shape": [_shape_name(shape) for shape in block.shapes],
+                "option_label": list(self.labels_),
                 "option": np.arange(index.mask.shape[1]),
                 "row": [
                     f"{'/'.join(index.question_keys[q])} | {index.groups[g]}"
@@ -239,9 +257,12 @@ def _shape_name(shape: Shape) -> str:
 
 
 def regression_data(
-    training: Paired, respondents: Float[np.ndarray, " row"]
+    training: Paired, respondents: Float[np.ndarray, " row"], *, centred: bool = True
 ) -> tuple[RegressionData, Start]:
-    """Arrays of a fit, and where to start it; call with 64-bit JAX switched on."""
+    """Arrays of a fit, and where to start it; call with 64-bit JAX switched on.
+
+    ``centred`` effects of groups are in units that suit a sampler; others have a mode.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -252,8 +273,11 @@ def regression_data(
     index = training.index
     n_questions, n_groups = len(index.questions), len(index.groups)
     n_shapes = len({question.shape for question in index.questions})
+    labels = recurrent_labels(index.questions)
+    n_labels = 1 if len(labels) == 1 else len(labels) + -len(labels) % LABEL_PADDING
     block = Block(
         index,
+        labels,
         n_questions + -n_questions % QUESTION_PADDING,
         n_shapes + -n_shapes % SHAPE_PADDING,
     )
@@ -261,17 +285,17 @@ def regression_data(
     counts = block.of_rows(training.human.probs * respondents[:, None])
     about = question_start(counts, covariates.mask, MEAN_SCALE)
     told = information(covariates, counts, about, n_groups)
-    known = known_effects(told)
+    known = known_effects(told) if centred else NOTHING_KNOWN
     data = RegressionData(
         covariates=covariates,
         counts=counts,
         group_number=np.arange(n_groups),
         shape_number=np.arange(block.n_shapes),
+        label_number=np.arange(n_labels),
         about=about,
         known=known,
     )
-    n_sources = len(covariates.probs)
-    values = start_values(n_sources, n_groups, block.n_shapes, block.n_slots, about.logits.shape)
+    values = start_values(covariates, n_groups, block.n_shapes, n_labels)
     widths = reach(told, known, n_questions, len(index), n_groups)
     return (
         jax.tree.map(jnp.asarray, data),

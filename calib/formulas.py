@@ -28,19 +28,25 @@ class Covariates(NamedTuple):
     mask: Bool[Array, "question slot option"]
     """Options that were offered; none in an empty slot."""
     group: Int[Array, "question slot"]
+    attribute: Int[Array, "question slot"]
+    """Number of the group's attribute; each attribute's groups are all respondents."""
     place: Float[Array, "question option"]
     """Place on the scale in [-1/2, 1/2]; 0 on nominal scales."""
     curve: Float[Array, "question option"]
     """Squared place less its mean over the question."""
     shape: Int[Array, " question"]
     """Number of the question's scale shape: ordered or not, and how many options."""
+    label: Int[Array, "question option"]
+    """Number of the option's label among those that recur over questions; 0: it does not."""
 
 
 class Design(NamedTuple):
     """The LLM's log shares split into what groups share and how they differ."""
 
     between: Float[Array, "*draw source question option"]
+    """Mean over the groups of a question."""
     within: Float[Array, "*draw source question slot option"]
+    """What is the group's own: less the mean over the groups of its attribute."""
 
 
 class Common(NamedTuple):
@@ -50,28 +56,44 @@ class Common(NamedTuple):
     scale_linear: Float[Array, "*draw"]
     scale_curve: Float[Array, "*draw"]
     shape_logit: Float[Array, "*draw shape option"]
+    label_logit: Float[Array, "*draw label"]
+    """Zero at label 0."""
 
 
 class GroupEffects(NamedTuple):
     """Parameters of a group's deviation from the question's mean."""
 
-    off_between: Float[Array, "*draw source group"]
-    """How the group's slope on the mean differs from the population's."""
-    beta_within: Float[Array, "*draw source group"]
-    """Slope on the group's own deviation."""
+    beta_within: Float[Array, "*draw source"]
+    """The population's slope on a group's own deviation."""
+    off_between: Float[Array, "*draw group"]
+    off_within: Float[Array, "*draw group"]
     off_linear: Float[Array, "*draw group"]
     off_curve: Float[Array, "*draw group"]
-    """How the group's scale terms differ from the population's."""
+    """How the group's slopes and scale terms differ from the population's; its slopes on
+    what the sources say on average, for of each source's the answers would tell too little."""
 
 
 def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -> Design:
-    """ℓ = log(p + ε) centred over the options of a cell; its mean over groups, and the rest."""
+    """ℓ = log(p + ε) centred over the options of a cell: mean over groups, and groups' own.
+
+    The groups of an attribute are all respondents, whichever the attribute. Where an LLM's
+    mean over the groups of one attribute differs from that over all, it contradicts itself,
+    and no group differs for it: deviations are from the mean over the attribute's groups at
+    hand, where there are two or more.
+    """
     floor = xp.exp(log_floor)[..., None, None, None]
     logs = xp.where(data.mask, xp.log(data.probs + floor), 0.0)
     centre = logs.sum(axis=-1, keepdims=True) / xp.maximum(data.mask.sum(axis=-1, keepdims=True), 1)
     logs = xp.where(data.mask, logs - centre, 0.0)
     between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
     within = xp.where(data.mask, logs - between[..., None, :], 0.0)
+    asked = data.mask.any(axis=-1)
+    same = data.attribute[:, :, None] == data.attribute[:, None, :]
+    same = same & asked[:, :, None] & asked[:, None, :]
+    alike = same & (same.sum(axis=-1, keepdims=True) > 1)
+    share = alike / xp.maximum(alike.sum(axis=-1, keepdims=True), 1)
+    contradiction = (share[..., None] * within[..., None, :, :]).sum(axis=-2)
+    within = xp.where(data.mask, within - contradiction, 0.0)
     return Design(between, within)
 
 
@@ -80,13 +102,14 @@ def question_mean(
 ) -> Float[Array, "*draw question option"]:
     """Expected shares of a question over its groups; zero where no group was offered an option.
 
-    softmax(Σ_j β^between_j m_qjc + γ1 z_c + γ2 (z_c² − mean) + s_shape(q),c)
+    softmax(Σ_j β^between_j m_qjc + γ1 z_c + γ2 (z_c² − mean) + γ_shape(q),c + γ_label(c))
     """
     line = (
         (common.beta_between[..., None, None] * parts.between).sum(axis=-3)
         + common.scale_linear[..., None, None] * data.place
         + common.scale_curve[..., None, None] * data.curve
         + common.shape_logit[..., data.shape, :]
+        + common.label_logit[..., data.label]
     )
     return softmax(xp, line, data.mask.any(axis=1))
 
@@ -94,31 +117,22 @@ def question_mean(
 def deviation(
     xp: Any, data: Covariates, parts: Design, effects: GroupEffects
 ) -> Float[Array, "*draw question slot option"]:
-    """What a group adds to the logits of its question.
+    """What a group adds to the logits of its question, d the group's own log share.
 
-    Σ_j [ off^between_gj m_qjc + β^within_gj (ℓ_ijc − m_qjc) ] + off1_g z_c + off2_g (z_c² − mean)
+    Σ_j β^within_j d_ijc + off^between_g mean_j m_qjc + off^within_g mean_j d_ijc
+    + off1_g z_c + off2_g (z_c² − mean)
     """
     # One look-up; products and sums in place of contractions, which would be many tiny
     # matrix products.
-    stacked = xp.concatenate(
-        [
-            effects.off_between,
-            effects.beta_within,
-            effects.off_linear[..., None, :],
-            effects.off_curve[..., None, :],
-        ],
+    stacked = xp.stack(
+        [effects.off_between, effects.off_within, effects.off_linear, effects.off_curve],
         axis=-2,
     )[..., data.group, None]
-    n_sources = data.probs.shape[0]
-    between, within, linear, curve = (
-        stacked[..., :n_sources, :, :, :],
-        stacked[..., n_sources:-2, :, :, :],
-        stacked[..., -2, :, :, :],
-        stacked[..., -1, :, :, :],
-    )
+    between, within, linear, curve = (stacked[..., part, :, :, :] for part in range(4))
     return (
-        (between * parts.between[..., None, :]).sum(axis=-4)
-        + (within * parts.within).sum(axis=-4)
+        (effects.beta_within[..., None, None, None] * parts.within).sum(axis=-4)
+        + between * parts.between.mean(axis=-3)[..., None, :]
+        + within * parts.within.mean(axis=-4)
         + linear * data.place[:, None, :]
         + curve * data.curve[:, None, :]
     )

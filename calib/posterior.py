@@ -41,7 +41,12 @@ class Posterior:
     """Flat, thinned draws of what prediction needs, for any groups and scale shapes."""
 
     def __init__(
-        self, tree: DataTree, groups: Sequence[Group], shapes: Sequence[Shape], seed: int
+        self,
+        tree: DataTree,
+        groups: Sequence[Group],
+        shapes: Sequence[Shape],
+        labels: Sequence[str],
+        seed: int,
     ) -> None:
         posterior = tree["posterior"].dataset
         n_draws = posterior.sizes["chain"] * posterior.sizes["draw"]
@@ -52,6 +57,7 @@ class Posterior:
             if name != "question_logit"
         }
         self.groups, self.shapes, self.seed = list(groups), list(shapes), seed
+        self.labels = tuple(labels)
         self.n_draws = len(kept)
 
     def common(self, shapes: Sequence[Shape], n_options: int) -> Common:
@@ -65,32 +71,32 @@ class Posterior:
                 if shape in self.shapes
                 else SHAPE_SPREAD * self._noise(f"shape|{shape}", (self.n_draws, shape.n_options))
             )
-        return Common(sites["beta_between"], sites["scale_linear"], sites["scale_curve"], logits)
+        of_label = sites.get("label_logit", np.zeros((self.n_draws, len(self.labels))))
+        return Common(
+            sites["beta_between"], sites["scale_linear"], sites["scale_curve"], logits, of_label
+        )
 
     def effects(self, groups: Sequence[Group]) -> GroupEffects | None:
         """Effects of groups; unseen ones from the population. None where one group was seen."""
         if "beta_within_group" not in self.sites:
             return None
         columns = {
-            site: np.stack([self._of_group(site, group) for group in groups], axis=-1)
-            for site in ("beta_between", "beta_within", "scale_linear", "scale_curve")
+            part: np.stack([self._off(part, group) for group in groups], axis=-1)
+            for part in ("between", "within", "scale_linear", "scale_curve")
         }
-        sites = self.sites
-        return GroupEffects(
-            off_between=columns["beta_between"] - sites["beta_between"][..., None],
-            beta_within=columns["beta_within"],
-            off_linear=columns["scale_linear"] - sites["scale_linear"][..., None],
-            off_curve=columns["scale_curve"] - sites["scale_curve"][..., None],
-        )
+        return GroupEffects(self.sites["beta_within"], *columns.values())
 
-    def _of_group(self, site: str, group: Group) -> np.ndarray:
-        if group in self.groups:
-            column: np.ndarray = self.sites[f"{site}_group"][..., self.groups.index(group)]
-            return column
-        mean = self.sites[site]
-        spread = self.sites["sd_" + site.removeprefix("beta_")]
-        drawn: np.ndarray = mean + spread * self._noise(f"{site}|{group}", mean.shape)
-        return drawn
+    def _off(self, part: str, group: Group) -> Float[np.ndarray, " draw"]:
+        """How a group differs from the population: one value for all sources together."""
+        if group not in self.groups:
+            return self.sites[f"sd_{part}"] * self._noise(f"{part}|{group}", (self.n_draws,))
+        number = self.groups.index(group)
+        if part.startswith("scale"):
+            own: np.ndarray = self.sites[f"{part}_group"][:, number] - self.sites[part]
+            return own
+        slopes = self.sites[f"beta_{part}_group"][:, :, number] - self.sites[f"beta_{part}"]
+        of_sources: np.ndarray = slopes.sum(axis=1)
+        return of_sources
 
     def _noise(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         return _generator(self.seed, name).standard_normal(shape)
@@ -120,7 +126,7 @@ def _draw_portion(
     posterior: Posterior, elicited: Elicited, anchors: Anchors | None
 ) -> Float[np.ndarray, "draw row option"]:
     index = elicited.index
-    block = Block(index)
+    block = Block(index, posterior.labels)
     expected = _expected(posterior, block, block.covariates(elicited.filled), anchors)
     expected = expected[:, block.question, block.slot]
     if "phi" not in posterior.sites:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Final, NamedTuple
@@ -68,7 +68,7 @@ def sample(
     of the same shapes, such as the folds of a cross-validation, start at once.
     """
     keys = jax.random.split(jax.random.key(seed), plan.n_chains)
-    program = _program(model, plan, keys[0], data, start)
+    program = compiled((model, plan), _chain(model, plan), keys[0], data, start)
 
     def run(chain: int) -> Any:
         with jax.enable_x64(True):
@@ -81,16 +81,17 @@ def sample(
     return Samples(sites, stats)
 
 
-def _program(
-    model: Callable[[Any], None], plan: Plan, key: jax.Array, data: Any, start: Start
-) -> Any:
-    leaves, structure = jax.tree.flatten((data, start))
+def compiled(name: Hashable, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function, compiled once for its name and the shapes of its arguments.
+
+    Whatever else the function depends on belongs in the name.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves)
     with _compiling:
-        known = (model, plan, structure, shapes)
+        known = (name, structure, shapes)
         if known not in _compiled:
-            chain = _chain(model, plan)
-            _compiled[known] = jax.jit(chain).lower(key, data, start).compile()
+            _compiled[known] = jax.jit(function).lower(*arguments).compile()
         return _compiled[known]
 
 

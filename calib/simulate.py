@@ -25,8 +25,8 @@ class Truth:
     beta_between: float = 1.0
     """Slope on the LLM's mean over groups, on average over groups."""
     beta_within: float = 0.3
-    """Slope on a group's deviation from that mean: the LLM exaggerates differences between
-    groups by 1/``beta_within``."""
+    """Slope on a group's deviation from the groups of its attribute: the LLM exaggerates
+    differences between groups by 1/``beta_within``."""
     sd_between: float = 0.1
     sd_within: float = 0.1
     """Standard deviations of these slopes between groups."""
@@ -37,6 +37,11 @@ class Truth:
     """Standard deviation of both between groups."""
     sd_shape: float = 0.2
     """Standard deviation of what scales with one number of options have in common."""
+    n_labels: int = 0
+    """Labels from which each question's options draw theirs; 0: an option's label is its place
+    and says nothing."""
+    sd_label: float = 0.2
+    """Standard deviation of what options of one label have in common."""
     kappa: float = 20.0
     """Concentration of a question's shares, which its groups have in common, around their
     expectation; may be infinite."""
@@ -76,11 +81,13 @@ def simulate_survey(
 ) -> SimulatedSurvey:
     """Draw a survey and an LLM's answers from the model that ``dirichlet`` fits.
 
-    With ℓ the LLM's log-shares log(p + ε) centred over the options of a cell, and m their mean over
-    the groups of the question q,
+    With ℓ the LLM's log-shares log(p + ε) centred over the options of a cell, m their mean over
+    the groups of the question q, and d their deviation from the mean over the groups of an
+    attribute (from m where it has one group),
 
-        s = softmax(β^between · m + γ1 · z + γ2 · (z² - mean z²) + γ_shape),   θ ~ Dirichlet(κ s)
-        η = log θ + (β_g^between - β^between) · m + β_g^within · (ℓ - m)
+        s = softmax(β^between · m + γ1 · z + γ2 · (z² - mean z²) + γ_shape + γ_label)
+        θ ~ Dirichlet(κ s)
+        η = log θ + (β_g^between - β^between) · m + β_g^within · d
             + (γ_g1 - γ1) · z + (γ_g2 - γ2) · (z² - mean z²)
         shares ~ Dirichlet(φ · softmax(η)),   counts ~ Multinomial(n, shares)
 
@@ -98,7 +105,8 @@ def simulate_survey(
     Raises
     ------
     CalibError
-        If there is no question or group, or a question has fewer than two options.
+        If there is no question or group, or a question has fewer than two options, or more
+        than there are labels.
     """
     if n_questions < 1 or not groups or not n_options or min(n_options) < 2:
         raise CalibError(
@@ -107,13 +115,26 @@ def simulate_survey(
             "ask for at least one, one and two"
         )
     truth = Truth() if truth is None else truth
+    if truth.n_labels and truth.n_labels < max(n_options):
+        raise CalibError(
+            "the options of a question have labels of their own; got "
+            f"{truth.n_labels} labels for {max(n_options)} options; ask for more labels"
+        )
     rng = np.random.default_rng(seed)
     effects = _group_effects(truth, len(groups), rng)
     of_shape = {size: truth.sd_shape * rng.standard_normal(size) for size in sorted(set(n_options))}
+    of_label = truth.sd_label * rng.standard_normal(truth.n_labels)
+    attributes = np.array([group.attribute for group in groups])
     blocks, shares = [], []
     for number in range(n_questions):
-        question = _question(number, n_options[number % len(n_options)], nominal)
-        llm, true, human = _answers(question, truth, effects, of_shape[len(question.options)], rng)
+        size = n_options[number % len(n_options)]
+        labels, of_option = [f"option {place + 1}" for place in range(size)], of_shape[size]
+        if truth.n_labels:
+            chosen = rng.choice(truth.n_labels, size, replace=False)
+            labels = [f"label {label + 1}" for label in chosen]
+            of_option = of_option + of_label[chosen]
+        question = _question(number, labels, nominal)
+        llm, true, human = _answers(question, truth, effects, of_option, attributes, rng)
         rows = _keys(question, groups)
         blocks.append(_columns(question, rows).assign(p_human=human.ravel(), p_llm=llm.ravel()))
         shares.append(rows.assign(p_true=true.ravel()))
@@ -140,7 +161,8 @@ def _answers(
     question: Question,
     truth: Truth,
     effects: Mapping[str, Float[np.ndarray, " group"]],
-    of_shape: Float[np.ndarray, " option"],
+    of_option: Float[np.ndarray, " option"],
+    attributes: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[
     Float[np.ndarray, "group option"],
@@ -156,20 +178,23 @@ def _answers(
     logs = np.log(llm + truth.floor)
     logs -= logs.mean(axis=1, keepdims=True)
     mean = logs.mean(axis=0)
+    own = logs - mean
+    for attribute in set(attributes):
+        of_attribute = attributes == attribute
+        if of_attribute.sum() > 1:
+            own[of_attribute] -= own[of_attribute].mean(axis=0)
     z = question.places - 0.5 if question.ordered else np.zeros(n_options)
     terms = {
         "beta_between": mean,
         "scale_linear": z,
         "scale_curve": z**2 - np.mean(z**2),
     }
-    line = of_shape + sum(effects[name].mean() * term for name, term in terms.items())
+    line = of_option + sum(effects[name].mean() * term for name, term in terms.items())
     of_question = _softmax(line[None])
     if np.isfinite(truth.kappa):
         of_question = rng.dirichlet(truth.kappa * of_question[0])[None]
     # A share may be rounded to zero; its logarithm may not.
-    eta = np.log(np.maximum(of_question, 1e-300)) + (
-        effects["beta_within"][:, None] * (logs - mean)
-    )
+    eta = np.log(np.maximum(of_question, 1e-300)) + effects["beta_within"][:, None] * own
     for name, term in terms.items():
         eta = eta + (effects[name] - effects[name].mean())[:, None] * term
     expected = _softmax(eta)
@@ -186,10 +211,9 @@ def _softmax(log_weights: Float[np.ndarray, "row option"]) -> Float[np.ndarray, 
     return shares
 
 
-def _question(number: int, n_options: int, nominal: bool) -> Question:
+def _question(number: int, labels: Sequence[str], nominal: bool) -> Question:
     options = tuple(
-        Option(place, f"option {place + 1}", None if nominal else place + 1.0)
-        for place in range(n_options)
+        Option(place, label, None if nominal else place + 1.0) for place, label in enumerate(labels)
     )
     scale: Scale = "nominal" if nominal else "ordinal"
     return Question(SURVEY, f"q{number + 1:03}", f"Simulated {number + 1}", scale, options)

@@ -18,6 +18,8 @@ LOG_FLOOR_GUESSED: Final = float(np.log(0.02))
 REACH: Final = {
     "log_floor": 0.5,
     "shape_logit": 0.15,
+    "sd_label": 0.3,
+    "label_unit": 0.8,
     "question_unit": 1.0,
     "sd_between": 0.4,
     "sd_within": 0.3,
@@ -86,10 +88,10 @@ class Known(NamedTuple):
     (Papaspiliopoulos, Roberts and Sköld 2007, doi:10.1214/088342307000000014).
     """
 
-    between: Float[Array, " source"]
-    within: Float[Array, " source"]
-    linear: Float[Array, ""]
-    curve: Float[Array, ""]
+    between: Float[Array, ""]
+    within: Float[Array, ""]
+    scale_linear: Float[Array, ""]
+    scale_curve: Float[Array, ""]
 
 
 class Information(NamedTuple):
@@ -126,45 +128,55 @@ def information(
         return Information(of_question * PRECISION_GUESSED / 10, told)
 
     return {
-        "between": of(parts.between[:, :, None, :]),
-        "within": of(parts.within),
-        "linear": of(covariates.place[:, None, :]),
-        "curve": of(covariates.curve[:, None, :]),
+        "between": of(parts.between.mean(axis=0)[:, None, :]),
+        "within": of(parts.within.mean(axis=0)),
+        "scale_linear": of(covariates.place[:, None, :]),
+        "scale_curve": of(covariates.curve[:, None, :]),
+        "beta_between": of(parts.between[:, :, None, :]),
+        "beta_within": of(parts.within),
     }
 
 
 def known_effects(told: dict[str, Information]) -> Known:
     """Share of what is told in all there is to know: beside the prior at its median spread."""
     return Known(
-        **{part: one.of_groups / (one.of_groups + SPREAD_GUESSED**-2) for part, one in told.items()}
+        *(
+            told[part].of_groups / (told[part].of_groups + SPREAD_GUESSED**-2)
+            for part in Known._fields
+        )
     )
 
 
+NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in Known._fields))
+"""Effects in units of their spread. Their joint density has a mode, which that of effects
+around their own mean has not."""
+
+
 def start_values(
-    n_sources: int, n_groups: int, n_shapes: int, n_slots: int, question_shape: tuple[int, int]
+    covariates: Covariates,
+    n_groups: int,
+    n_shapes: int,
+    n_labels: int,
 ) -> dict[str, Any]:
     """A value for each site of ``calib.models.dirichlet_regression``, from its priors."""
+    n_sources, (n_questions, n_slots, n_options) = len(covariates.probs), covariates.mask.shape
     values: dict[str, Any] = {
         "beta_between": np.full(n_sources, 0.8 / n_sources),
         "log_floor": np.full(n_sources, LOG_FLOOR_GUESSED),
         "scale_linear": np.array(0.0),
         "scale_curve": np.array(0.0),
-        "shape_logit": np.zeros((n_shapes, question_shape[1])),
+        "shape_logit": np.zeros((n_shapes, n_options)),
         "kappa": np.array(15.0),
     }
+    if n_labels > 1:
+        values |= {"sd_label": np.array(0.2), "label_unit": np.zeros(n_labels)}
     if n_slots > 1:
-        values |= {"phi": np.array(60.0), "question_unit": np.zeros(question_shape)}
+        values |= {"phi": np.array(60.0), "question_unit": np.zeros((n_questions, n_options))}
     if n_groups > 1:
         values |= {
             "beta_within": np.full(n_sources, 0.5 / n_sources),
-            "sd_between": np.full(n_sources, 0.1),
-            "sd_within": np.full(n_sources, 0.15),
-            "sd_scale_linear": np.array(0.1),
-            "sd_scale_curve": np.array(0.1),
-            "off_between": np.zeros((n_sources, n_groups - 1)),
-            "off_within": np.zeros((n_sources, n_groups - 1)),
-            "off_scale_linear": np.zeros(n_groups - 1),
-            "off_scale_curve": np.zeros(n_groups - 1),
+            **{f"sd_{part}": np.array(0.12) for part in Known._fields},
+            **{f"off_{part}": np.zeros(n_groups) for part in Known._fields},
         }
     return values
 
@@ -180,21 +192,20 @@ def reach(
     def common(part: str, prior: float) -> np.ndarray:
         return np.asarray((told[part].of_questions + prior**-2) ** -0.5)
 
+    n_sources = len(told["beta_between"].of_questions)
+
     def of_group(part: str) -> np.ndarray:
         """In the units in which the effects are sampled."""
         width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
         return np.asarray(width * SPREAD_GUESSED ** (getattr(known, part) - 1.0))
 
     return {
-        "beta_between": common("between", 0.5),
+        "beta_between": common("beta_between", 0.5 / n_sources**0.5),
         # Told by all groups' cells.
-        "beta_within": (told["within"].of_groups * n_groups + 4.0) ** -0.5,
-        "scale_linear": common("linear", 1.0),
-        "scale_curve": common("curve", 2.0),
-        "off_between": of_group("between")[:, None],
-        "off_within": of_group("within")[:, None],
-        "off_scale_linear": of_group("linear"),
-        "off_scale_curve": of_group("curve"),
+        "beta_within": (told["beta_within"].of_groups * n_groups + 4.0 * n_sources) ** -0.5,
+        "scale_linear": common("scale_linear", 1.0),
+        "scale_curve": common("scale_curve", 2.0),
+        **{f"off_{part}": of_group(part) for part in Known._fields},
         # The logarithm of a precision has the variance two over the number of contrasts told
         # of it: some two a question or cell, and one for the prior.
         "kappa": np.array((n_questions + 1.0) ** -0.5),

@@ -6,7 +6,7 @@ import arviz_base
 import numpy as np
 
 from calib.anchor import respondents_by_group
-from calib.blocks import Block
+from calib.blocks import Block, recurrent_labels
 from calib.dirichlet import Dirichlet
 from calib.paired import Paired
 from calib.simulate import SimulatedSurvey
@@ -17,17 +17,19 @@ N_DRAWS = 400
 def knows_the_truth(simulated: SimulatedSurvey, paired: Paired, seed: int = 0) -> Dirichlet:
     """The model of the simulation, as if fitted on ``paired`` without any doubt left.
 
-    The simulation's groups must be sorted, as those of pairs are, and its ``sd_shape`` zero.
+    The simulation's groups must be sorted, as those of pairs are, its ``sd_shape`` zero and
+    its labels none.
     """
     truth, effects = simulated.truth, simulated.group_effects
-    assert truth.sd_shape == 0
-    shapes = Block(paired.index).shapes
+    assert truth.sd_shape == truth.n_labels == 0
+    labels = recurrent_labels(paired.index.questions)
+    shapes = Block(paired.index, labels).shapes
     values = {
         "beta_between": [effects["beta_between"].mean()],
         "beta_within": [effects["beta_within"].mean()],
         "log_floor": [np.log(truth.floor)],
-        "sd_between": [truth.sd_between],
-        "sd_within": [truth.sd_within],
+        "sd_between": truth.sd_between,
+        "sd_within": truth.sd_within,
         "sd_scale_linear": truth.sd_scale,
         "sd_scale_curve": truth.sd_scale,
         "scale_linear": effects["scale_linear"].mean(),
@@ -50,6 +52,7 @@ def knows_the_truth(simulated: SimulatedSurvey, paired: Paired, seed: int = 0) -
     model = Dirichlet()
     model.settings_ = paired.elicited.settings
     model.groups_, model.shapes_, model.seed_ = paired.index.groups, tuple(shapes), seed
+    model.labels_ = labels
     model.respondents_, model.n_assumed_ = respondents_by_group(paired), 0
     model.posterior_ = arviz_base.from_dict(
         {

@@ -114,18 +114,18 @@ def test_formulas_say_the_same_in_numpy_and_jax() -> None:
         probs=probs,
         mask=mask,
         group=rng.integers(n_groups, size=(n_questions, n_slots)),
+        attribute=rng.integers(2, size=(n_questions, n_slots)),
         place=rng.normal(size=(n_questions, n_options)),
         curve=rng.normal(size=(n_questions, n_options)),
         shape=rng.integers(2, size=n_questions),
+        label=rng.integers(3, size=(n_questions, n_options)),
     )
     floors = rng.normal(-4, 1, (7, n_sources))
     common = Common(
         rng.normal(size=(7, n_sources)), rng.normal(size=7), rng.normal(size=7),
-        rng.normal(size=(7, 2, n_options)),
+        rng.normal(size=(7, 2, n_options)), rng.normal(size=(7, 3)),
     )  # fmt: skip
-    effects = GroupEffects(
-        *rng.normal(size=(2, 7, n_sources, n_groups)), *rng.normal(size=(2, 7, n_groups))
-    )
+    effects = GroupEffects(rng.normal(size=(7, n_sources)), *rng.normal(size=(4, 7, n_groups)))
 
     def shares(xp: Any, floor: Any, common: Common, effects: GroupEffects) -> Any:
         parts = design(xp, data, floor)
@@ -157,3 +157,37 @@ def test_the_start_is_near_the_answers_and_its_units_are_of_their_size() -> None
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     effective = 400 * 81 / 480 + 1 + 8
     assert variance == pytest.approx(1 / (effective / 4 + 0.25), rel=1e-9)
+
+
+def cells_of(attributes: list[int], probs: np.ndarray) -> Covariates:
+    """One question of several groups, all options offered."""
+    mask = np.ones((1, *probs.shape), bool)
+    n_slots, n_options = probs.shape
+    return Covariates(
+        probs=probs[None, None],
+        mask=mask,
+        group=np.arange(n_slots)[None],
+        attribute=np.array([attributes]),
+        place=np.zeros((1, n_options)),
+        curve=np.zeros((1, n_options)),
+        shape=np.zeros(1, int),
+        label=np.zeros((1, n_options), int),
+    )
+
+
+def test_groups_deviate_from_the_mean_of_their_attribute() -> None:
+    # Two parties that differ by party, and two sexes that the LLM puts elsewhere though they
+    # are the same people: only the first is a difference of groups.
+    probs = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9], [0.1, 0.9]])
+    parts = design(np, cells_of([0, 0, 1, 1], probs), np.array([-50.0]))
+    logs = np.log(probs) - np.log(probs).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(parts.between[0, 0], logs.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(parts.within[0, 0, :2], logs[:2] - logs[:2].mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(parts.within[0, 0, 2:], 0.0, atol=1e-12)
+
+
+def test_a_group_alone_in_its_attribute_deviates_from_the_question() -> None:
+    probs = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]])
+    parts = design(np, cells_of([0, 0, 1], probs), np.array([-50.0]))
+    logs = np.log(probs) - np.log(probs).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(parts.within[0, 0, 2], logs[2] - logs.mean(axis=0), atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from scipy.stats import dirichlet_multinomial
 
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
+from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
 from calib.posterior import log_dirichlet
 from calib.sampling import Plan
-from calib.simulate import simulate_survey
+from calib.simulate import Truth, simulate_survey
 from calib.survey import Group
 
 GROUPS = [Group("PARTY", name) for name in ("left", "centre", "right", "other")]
@@ -103,6 +105,36 @@ def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
     assert low < 0.3 < high  # the simulator's default truth
     # The twin: an LLM that exaggerates nothing has slope one, and is excluded.
     assert high < 1.0
+
+
+def test_what_labels_say_is_learnt_and_told_of_other_questions() -> None:
+    # Without an LLM to speak of, the label is all there is to know of an option.
+    truth = Truth(
+        n_labels=8, sd_label=1.0, beta_between=0.0, sd_shape=0.0, kappa=200.0, scale_curve=0.0
+    )
+    simulated = simulate_survey(
+        n_questions=40, groups=GROUPS[:2], n_options=(3,), truth=truth, nominal=True, seed=5
+    )
+    paired = pair(simulated.table)
+    late = paired.index.question_of_row >= 30
+    training, test = paired.take(~late), paired.take(late)
+    fitted = Dirichlet(inference="laplace").fit(training, seed=0)
+    assert fitted.labels_[0] == ""
+    assert set(fitted.labels_[1:]) == {f"label {number}" for number in range(1, 9)}
+
+    def distance(elicited: Elicited) -> float:
+        found = fitted.predict(elicited).opinions.probs
+        return float(np.abs(found - test.human.probs).sum(axis=1).mean())
+
+    # The twin: labels that nobody has seen leave the uniform distribution.
+    renamed = [
+        replace(q, options=tuple(replace(o, label=f"new {o.label}") for o in q.options))
+        for q in test.index.questions
+    ]
+    index = replace(test.index, questions=tuple(renamed))
+    [source] = test.elicited.sources
+    unknown = Elicited(test.elicited.settings, (Opinions(index, source.probs),))
+    assert distance(test.elicited) < 0.5 * distance(unknown)
 
 
 def test_two_sources_of_several_groups_have_effects_each() -> None:

@@ -1,0 +1,240 @@
+"""The Laplace approximation: a normal distribution about the posterior's mode.
+
+Importing this module loads JAX; ``calib.dirichlet`` does so inside a fit only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+from numpyro.handlers import condition
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+from scipy.optimize import brentq, minimize
+
+from calib.errors import FitError
+from calib.models import SPREAD_OF, dirichlet_regression
+from calib.sampling import Samples, Start, compiled
+
+LOCAL: Final = "question_unit"
+"""The one site with values for each question; given the others, questions are independent."""
+STEP: Final = 1e-4
+"""Of the differences of gradients that make the curvature, in units of the start's reach."""
+ROUGH: Final = {"maxiter": 3000, "maxfun": 5000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-2}
+TOLERANCE: Final = 1e-3
+"""Largest slope at a mode: a standard deviation away it changes the density by a thousandth."""
+MAX_NEWTON: Final = 50
+MAX_HALVINGS: Final = 10
+NOISE: Final = 1e-14
+"""Relative error of the density that is no rise."""
+MAX_ROUNDS: Final = 60
+SETTLED: Final = 0.02
+"""Relative change of every spread in a round at which the rounds end."""
+
+
+def laplace(data: Any, start: Start, *, n_draws: int, seed: int) -> Samples:
+    """Draws from the normal distribution that has the posterior's mode and curvature.
+
+    In the unbounded coordinates of the sites, where N(mode, H⁻¹) with H the Hessian of the
+    negative log density. The joint mode of effects and their spreads would put the spreads
+    far off; they are held at the mode of their own posterior instead, found by the EM
+    algorithm with the normal approximation as its expectation (Tierney and Kadane 1986,
+    doi:10.1080/01621459.1986.10478240, and Gelman et al., Bayesian Data Analysis, 13.4-13.6).
+    So draws have no doubt about the spreads.
+
+    One chain of ``n_draws``; call with 64-bit JAX switched on, with effects that are not
+    centred (``calib.dirichlet.regression_data``).
+
+    Raises
+    ------
+    FitError
+        Where no mode is found.
+    """
+    spreads = {sd: start.values[sd] for sd, _ in SPREAD_OF.values() if sd in start.values}
+    others = {site: value for site, value in start.values.items() if site not in spreads}
+
+    def model(given: Any) -> None:
+        condition(dirichlet_regression, data=given[1])(given[0])
+
+    # Traced: NumPyro checks concrete values against priors that it has not reached yet.
+    begin = jax.jit(lambda given, values: unconstrain_fn(model, (given,), {}, values))(
+        (data, spreads), others
+    )
+    local = jnp.zeros((0, 1)) if LOCAL not in begin else begin.pop(LOCAL)
+    widths = {site: jnp.broadcast_to(start.reach[site], at.shape) for site, at in begin.items()}
+    width, _ = ravel_pytree(widths)
+    centre, unflatten = ravel_pytree(begin)
+    n_shared = len(centre)
+
+    def sites(at: Any) -> Any:
+        """The unbounded sites of a flat position in units of the start's reach."""
+        found = unflatten(centre + width * at[:n_shared])
+        return found | ({LOCAL: at[n_shared:].reshape(local.shape)} if local.size else {})
+
+    def potential(at: Any, given: Any) -> Any:
+        return potential_energy(model, (given,), {}, sites(at))
+
+    position = np.zeros(n_shared + local.size)
+    program = compiled("laplace", jax.value_and_grad(potential), position, (data, spreads))
+    for _ in range(MAX_ROUNDS):
+
+        def at(position: np.ndarray, given: Any = (data, dict(spreads))) -> tuple[float, Any]:
+            value, slope = program(position, given)
+            return float(value), np.asarray(slope)
+
+        position, curvature = _mode(at, position, n_shared, local.shape)
+        # Where each shared coordinate is squared on average, in the sites' own units.
+        shared = np.asarray(centre + width * position[:n_shared])
+        square = unflatten(np.square(shared) + np.square(width) * curvature.shared_variance())
+        former = dict(spreads)
+        for unit, (sd, prior) in SPREAD_OF.items():
+            if sd in spreads:
+                total = float(jnp.square(former[sd]) * square[unit].sum())
+                most_likely = _spread(total, square[unit].size, prior)
+                spreads[sd] = jnp.asarray(most_likely)
+        if all(abs(np.log(spreads[sd] / former[sd])) <= SETTLED for sd in spreads):
+            break
+    else:
+        raise FitError(
+            f"the spreads of effects must settle; after {MAX_ROUNDS} rounds they have not; "
+            "fit with --inference nuts"
+        )
+    drawn = position + curvature.draws(n_draws, np.random.default_rng(seed))
+
+    def read(positions: Any, given: Any) -> Any:
+        return jax.lax.map(
+            lambda one: constrain_fn(model, (given,), {}, sites(one), return_deterministic=True),
+            positions,
+        )
+
+    found = jax.device_get(compiled("laplace draws", read, drawn, (data, former))(drawn, (data, former)))
+    found |= {sd: np.full(n_draws, float(value)) for sd, value in former.items()}
+    return Samples({name: values[None] for name, values in found.items()}, {})
+
+
+def _spread(total: float, size: int, prior: Any) -> float:
+    """The mode of log s given effects N(0, s²) of squared sum ``total`` and a gamma prior.
+
+    (a − size) + total/s² − b s = 0, which falls in s.
+    """
+    shape, rate = float(prior.concentration), float(prior.rate)
+
+    def slope(log_s: float) -> float:
+        s = np.exp(log_s)
+        return float(shape - size + total / s**2 - rate * s)
+
+    return float(np.exp(brentq(slope, -20.0, 20.0)))
+
+
+def _mode(
+    at: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    begin: np.ndarray,
+    n_shared: int,
+    local_shape: tuple[int, ...],
+) -> tuple[np.ndarray, Arrowhead]:
+    """The mode and the curvature there: quasi-Newton steps, Newton's own for the last part."""
+    rough = minimize(at, begin, jac=True, method="L-BFGS-B", options=ROUGH)
+    position: np.ndarray = rough.x
+    value, slope = at(position)
+    for _ in range(MAX_NEWTON):
+        curvature = Arrowhead(lambda one: at(one)[1], position, n_shared, local_shape)
+        if np.abs(slope).max() <= TOLERANCE and not curvature.damping:
+            return position, curvature
+        step = curvature.solve(slope)
+        for halving in range(MAX_HALVINGS):
+            trial = position - step / 2**halving
+            trial_value, trial_slope = at(trial)
+            if trial_value <= value + NOISE * abs(value):
+                break
+        position, value, slope = trial, trial_value, trial_slope
+    raise FitError(
+        f"the Laplace approximation needs a mode, where no slope is above {TOLERANCE} and the "
+        f"density falls in every direction; after {rough.nit} rough and {MAX_NEWTON} Newton "
+        f"steps a slope is {np.abs(slope).max():.2g}; fit with --inference nuts"
+    )
+
+
+class Arrowhead:
+    """Hessian of shared parameters and of blocks that depend on them only, not on each other.
+
+    From differences of gradients: as many as there are shared parameters and places in a
+    block, for a place of all blocks is moved at once.
+    """
+
+    damping: float
+    """Added to the diagonal where the density does not fall in every direction."""
+
+    def __init__(
+        self,
+        slope: Callable[[np.ndarray], np.ndarray],
+        position: np.ndarray,
+        n_shared: int,
+        local_shape: tuple[int, ...],
+    ) -> None:
+        n_blocks, width = local_shape
+
+        def difference(direction: np.ndarray) -> np.ndarray:
+            ahead, behind = (slope(position + sign * STEP * direction) for sign in (1, -1))
+            change: np.ndarray = (ahead - behind) / (2 * STEP)
+            return change
+
+        columns = np.stack([difference(unit) for unit in np.eye(n_shared, len(position))])
+        self.shared = _symmetric(columns[:, :n_shared])
+        self.cross: Float[np.ndarray, "shared block width"] = columns[:, n_shared:].reshape(
+            n_shared, n_blocks, width
+        )
+        blocks = np.zeros((n_blocks, width, width))
+        for place in range(width if n_blocks else 0):
+            direction = np.zeros(len(position))
+            direction[n_shared + place :: width] = 1.0
+            blocks[:, place] = difference(direction)[n_shared:].reshape(n_blocks, width)
+        self.blocks = _symmetric(blocks)
+        self.damping = 0.0
+        while not self._factor():
+            more = max(0.1, 3 * self.damping)
+            self.shared += more * np.eye(n_shared)
+            self.blocks += more * np.eye(width)
+            self.damping += more
+
+    def _factor(self) -> bool:
+        """Roots of the blocks and of what the shared parameters keep beside them."""
+        try:
+            self.block_roots = np.linalg.cholesky(self.blocks)
+            self.solved = np.linalg.solve(self.blocks, np.moveaxis(self.cross, 0, -1))
+            left = self.shared - np.einsum("sbw,bwt->st", self.cross, self.solved)
+            self.root = np.linalg.cholesky(_symmetric(left))
+        except np.linalg.LinAlgError:
+            return False
+        return True
+
+    def solve(self, right: Float[np.ndarray, " parameter"]) -> Float[np.ndarray, " parameter"]:
+        """H⁻¹ right."""
+        n_shared = len(self.root)
+        local = right[n_shared:].reshape(self.blocks.shape[:2])
+        shared = right[:n_shared] - np.einsum("bws,bw->s", self.solved, local)
+        shared = np.linalg.solve(self.root.T, np.linalg.solve(self.root, shared))
+        local = np.linalg.solve(self.blocks, local[..., None])[..., 0] - self.solved @ shared
+        return np.concatenate([shared, local.reshape(-1)])
+
+    def shared_variance(self) -> Float[np.ndarray, " shared"]:
+        """Diagonal of H⁻¹ at the shared parameters."""
+        variance: np.ndarray = np.square(np.linalg.inv(self.root)).sum(axis=0)
+        return variance
+
+    def draws(self, n_draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draw parameter"]:
+        """N(0, H⁻¹): the shared parameters first, each block given them."""
+        shared = np.linalg.solve(self.root.T, rng.standard_normal((len(self.root), n_draws))).T
+        noise = rng.standard_normal((n_draws, *self.blocks.shape[:2]))
+        inverse = np.swapaxes(np.linalg.inv(self.block_roots), -1, -2)
+        local = np.einsum("bvw,dbw->dbv", inverse, noise)
+        local -= np.einsum("bws,ds->dbw", self.solved, shared)
+        return np.concatenate([shared, local.reshape(n_draws, -1)], axis=1)
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return (matrix + np.swapaxes(matrix, -1, -2)) / 2
