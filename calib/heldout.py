@@ -60,11 +60,17 @@ def held_out(
     fold_of_row: Int[np.ndarray, " row"],
     seed: int,
     progress: Callable[[], None] | None = None,
+    *,
+    make: Callable[[], Calibrator] | None = None,
+    look: Callable[[Calibrator, Paired, Prediction], None] | None = None,
 ) -> HeldOut:
     """Every complete row predicted by a fit on the rows of the other folds.
 
     ``fold_of_row`` must be constant within each question. Groups of a test question that
     people did not answer are seen by ``predict`` (their elicited side) but not scored.
+
+    ``make`` gives the calibrator of a fold where it is not the registry's of that name;
+    ``look`` is shown each fold's fitted calibrator, its test pairs and the prediction.
     """
     n_scored, width = int(paired.complete.sum()), paired.index.mask.shape[1]
     place = np.cumsum(paired.complete) - 1
@@ -78,9 +84,11 @@ def held_out(
     for fold in np.unique(fold_of_row[paired.complete]).tolist():
         training, test = paired.take(fold_of_row != fold), paired.take(fold_of_row == fold)
         started = perf_counter()
-        calibrator = make_calibrator(name).fit(training, seed=seed)
+        calibrator = (make_calibrator(name) if make is None else make()).fit(training, seed=seed)
         seconds += perf_counter() - started
         prediction = calibrator.predict(test.elicited)
+        if look is not None:
+            look(calibrator, test, prediction)
         counts.update(prediction.counts)
         kept = _scored_rows(prediction, test)
         human = test.take(test.complete).human

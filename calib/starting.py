@@ -8,16 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from calib.formulas import Array, Covariates, design
+from calib.prior import GROUP_PARTS, Normal, Prior
 
 PRECISION_GUESSED: Final = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
 SPREAD_GUESSED: Final = 0.13
 """Median of the prior of how much groups differ, ``calib.models.SPREAD``."""
-LOG_FLOOR_GUESSED: Final = float(np.log(0.02))
-"""Centre of the prior of the floor under the LLM's shares."""
 REACH: Final = {
-    "log_floor": 0.5,
-    "shape_logit": 0.15,
     "sd_label": 0.3,
     "label_unit": 0.8,
     "question_unit": 1.0,
@@ -107,6 +104,7 @@ def information(
     covariates: Covariates,
     counts: Float[np.ndarray, "question slot option"],
     about: QuestionStart,
+    prior: Prior,
     n_groups: int,
 ) -> dict[str, Information]:
     """Information about the coefficients of each part of the regression.
@@ -114,7 +112,7 @@ def information(
     A cell of n answers tells of the coefficient of x as n(φ+1)/(n+φ) · Var(x), the variance
     over options under the human shares; a question's mean at most as κ · Var(x).
     """
-    parts = design(np, covariates, np.full(len(covariates.probs), LOG_FLOOR_GUESSED))
+    parts = design(np, covariates, prior.log_floor.loc)
     n = counts.sum(axis=-1)
     effective = n * (1 + PRECISION_GUESSED) / (n + PRECISION_GUESSED)
 
@@ -142,73 +140,77 @@ def known_effects(told: dict[str, Information]) -> Known:
     return Known(
         *(
             told[part].of_groups / (told[part].of_groups + SPREAD_GUESSED**-2)
-            for part in Known._fields
+            for part in GROUP_PARTS
         )
     )
 
 
-NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in Known._fields))
+NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in GROUP_PARTS))
 """Effects in units of their spread. Their joint density has a mode, which that of effects
 around their own mean has not."""
 
 
 def start_values(
-    covariates: Covariates,
-    n_groups: int,
-    n_shapes: int,
-    n_labels: int,
+    covariates: Covariates, prior: Prior, n_groups: int, n_labels: int
 ) -> dict[str, Any]:
     """A value for each site of ``calib.models.dirichlet_regression``, from its priors."""
-    n_sources, (n_questions, n_slots, n_options) = len(covariates.probs), covariates.mask.shape
+    n_questions, n_slots, n_options = covariates.mask.shape
     values: dict[str, Any] = {
-        "beta_between": np.full(n_sources, 0.8 / n_sources),
-        "log_floor": np.full(n_sources, LOG_FLOOR_GUESSED),
-        "scale_linear": np.array(0.0),
-        "scale_curve": np.array(0.0),
-        "shape_logit": np.zeros((n_shapes, n_options)),
-        "kappa": np.array(15.0),
+        site: getattr(prior, site).loc
+        for site in ("beta_between", "log_floor", "scale_linear", "scale_curve", "shape_logit")
     }
+    values["kappa"] = np.exp(prior.log_kappa.loc)
     if n_labels > 1:
         values |= {"sd_label": np.array(0.2), "label_unit": np.zeros(n_labels)}
     if n_slots > 1:
-        values |= {"phi": np.array(60.0), "question_unit": np.zeros((n_questions, n_options))}
+        values |= {
+            "phi": np.exp(prior.log_phi.loc),
+            "question_unit": np.zeros((n_questions, n_options)),
+        }
     if n_groups > 1:
         values |= {
-            "beta_within": np.full(n_sources, 0.5 / n_sources),
-            **{f"sd_{part}": np.array(0.12) for part in Known._fields},
-            **{f"off_{part}": np.zeros(n_groups) for part in Known._fields},
+            "beta_within": prior.beta_within.loc,
+            **{f"sd_{part}": np.array(SPREAD_GUESSED) for part in GROUP_PARTS},
+            **{f"off_{part}": np.zeros(n_groups) for part in GROUP_PARTS},
         }
     return values
 
 
 def reach(
-    told: dict[str, Information], known: Known, n_questions: int, n_rows: int, n_groups: int
+    told: dict[str, Information],
+    known: Known,
+    prior: Prior,
+    n_questions: int,
+    n_rows: int,
+    n_groups: int,
 ) -> dict[str, Float[np.ndarray, ...]]:
     """About the posterior's standard deviation at each site, where it is unbounded.
 
     Roughly is enough: the sampler learns the rest in its warm-up.
     """
 
-    def common(part: str, prior: float) -> np.ndarray:
-        return np.asarray((told[part].of_questions + prior**-2) ** -0.5)
+    def common(part: str) -> np.ndarray:
+        return np.asarray((told[part].of_questions + getattr(prior, part).scale ** -2.0) ** -0.5)
 
-    n_sources = len(told["beta_between"].of_questions)
+    def no_more_than(width: float, wide: Normal) -> np.ndarray:
+        return np.asarray(np.minimum(width, wide.scale))
 
     def of_group(part: str) -> np.ndarray:
         """In the units in which the effects are sampled."""
         width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
         return np.asarray(width * SPREAD_GUESSED ** (getattr(known, part) - 1.0))
 
+    # The logarithm of a precision has the variance two over the number of contrasts told
+    # of it: some two a question or cell, and one for the prior.
     return {
-        "beta_between": common("beta_between", 0.5 / n_sources**0.5),
+        **{part: common(part) for part in ("beta_between", "scale_linear", "scale_curve")},
         # Told by all groups' cells.
-        "beta_within": (told["beta_within"].of_groups * n_groups + 4.0 * n_sources) ** -0.5,
-        "scale_linear": common("scale_linear", 1.0),
-        "scale_curve": common("scale_curve", 2.0),
-        **{f"off_{part}": of_group(part) for part in Known._fields},
-        # The logarithm of a precision has the variance two over the number of contrasts told
-        # of it: some two a question or cell, and one for the prior.
-        "kappa": np.array((n_questions + 1.0) ** -0.5),
-        "phi": np.array((n_rows + 1.0) ** -0.5),
+        "beta_within": (told["beta_within"].of_groups * n_groups + prior.beta_within.scale**-2.0)
+        ** -0.5,
+        **{f"off_{part}": of_group(part) for part in GROUP_PARTS},
+        "kappa": no_more_than((n_questions + 1.0) ** -0.5, prior.log_kappa),
+        "phi": no_more_than((n_rows + 1.0) ** -0.5, prior.log_phi),
+        "log_floor": no_more_than(0.5, prior.log_floor),
+        "shape_logit": no_more_than(0.15, prior.shape_logit),
         **{site: np.array(width) for site, width in REACH.items()},
     }

@@ -1,0 +1,102 @@
+"""What a fit leaves, in ArviZ's form: draws with named dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from jaxtyping import Float
+
+from calib.blocks import Block
+from calib.paired import Paired
+from calib.scores import log_ways
+from calib.survey import Shape
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from calib.sampling import Samples
+
+N_STORED_PREDICTIVE: Final = 200
+"""Draws of the training rows' shares that a saved model keeps for predictive checks."""
+
+DIMS: Final[Mapping[str, list[str]]] = {
+    "beta_between": ["source"],
+    "beta_within": ["source"],
+    "log_floor": ["source"],
+    "beta_between_group": ["source", "group"],
+    "beta_within_group": ["source", "group"],
+    "label_logit": ["option_label"],
+    "scale_linear_group": ["group"],
+    "scale_curve_group": ["group"],
+    "shape_logit": ["shape", "option"],
+    "question_logit": ["question", "option"],
+    "answers": ["row"],
+    "shares": ["row", "option"],
+    "human": ["row", "option"],
+    "n": ["row"],
+}
+
+
+def to_tree(
+    samples: Samples,
+    training: Paired,
+    respondents: Float[np.ndarray, " row"],
+    block: Block,
+    *,
+    inference: str,
+) -> DataTree:
+    """Groups posterior, sample_stats, log_likelihood, posterior_predictive and the data.
+
+    Without those of the questions where the fit did not keep what belongs to them. The
+    attribute ``inference`` of the tree says how the posterior was found.
+    """
+    import arviz_base
+
+    index = training.index
+    sites = dict(samples.sites)
+    sites["shape_logit"] = sites["shape_logit"][:, :, : len(block.shapes)]
+    if "label_logit" in sites:
+        sites["label_logit"] = sites["label_logit"][:, :, : len(block.labels)]
+    groups: dict[str, Mapping[str, Any]] = {}
+    if samples.stats:
+        groups["sample_stats"] = samples.stats
+    if "kernel" in sites:
+        cells = (slice(None), slice(None), block.question, block.slot)
+        # The model leaves out what holds counts alone.
+        ways = log_ways(training.human.probs * respondents[:, None])
+        groups["log_likelihood"] = {"answers": sites.pop("kernel")[cells] + ways}
+        shares = sites.pop("mean_shares")[cells]
+        every = max(1, int(np.ceil(shares.shape[0] * shares.shape[1] / N_STORED_PREDICTIVE)))
+        groups["posterior_predictive"] = {"shares": shares[:, ::every].astype(np.float32)}
+    if "question_logit" in sites:
+        sites["question_logit"] = sites["question_logit"][:, :, : len(index.questions)]
+    groups["posterior"] = {
+        name: value
+        for name, value in sites.items()
+        if not name.startswith("off_") and not name.endswith("_unit")
+    }
+    tree: DataTree = arviz_base.from_dict(
+        groups
+        | {"observed_data": {"human": training.human.probs}, "constant_data": {"n": respondents}},
+        coords={
+            "source": [str(setting) for setting in training.elicited.settings],
+            "group": [str(group) for group in index.groups],
+            "question": ["/".join(key) for key in index.question_keys],
+            "shape": [_shape_name(shape) for shape in block.shapes],
+            "option_label": list(block.labels),
+            "option": np.arange(index.mask.shape[1]),
+            "row": [
+                f"{'/'.join(index.question_keys[q])} | {index.groups[g]}"
+                for q, g in zip(index.question_of_row, index.group_of_row, strict=True)
+            ],
+        },
+        dims=dict(DIMS),
+        attrs={"/": {"inference": inference}},
+    )
+    return tree
+
+
+def _shape_name(shape: Shape) -> str:
+    return f"{shape.n_options} {'ordered' if shape.ordered else 'unordered'}"
