@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -125,13 +126,24 @@ REGISTRY: Final[Mapping[str, str]] = {
 """Name to ``module:class``, from the simplest to the richest; loaded only when asked for."""
 
 
-def make_calibrator(name: str) -> Calibrator:
-    """A new calibrator by its name; ``CalibError`` where there is none of that name."""
+def make_calibrator(name: str, **settings: Any) -> Calibrator:
+    """A new calibrator by its name; ``CalibError`` where there is none of that name.
+
+    ``settings`` are those of the class, and an error where it has none of that name.
+    """
     if name not in REGISTRY:
         raise CalibError(
             f"a calibrator must be one of {', '.join(REGISTRY)}; got {name!r}; "
             "names are separated by commas, without spaces"
         )
     module, _, class_name = REGISTRY[name].partition(":")
-    calibrator: Calibrator = getattr(import_module(module), class_name)()
+    made = getattr(import_module(module), class_name)
+    known = inspect.signature(made).parameters
+    unknown = [setting for setting in settings if setting not in known]
+    if unknown:
+        raise CalibError(
+            f"{name} has no {' or '.join(unknown)} to choose; leave out --"
+            f"{' and --'.join(unknown)}, or take the calibrator dirichlet"
+        )
+    calibrator: Calibrator = made(**settings)
     return calibrator

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from calib.acts import Act
+    from calib.prior import Learnt
     from calib.survey import Setting
 
 DATA = click.Path(path_type=Path)
@@ -135,14 +136,32 @@ def validate(table: Path, as_json: bool) -> None:
     "--calibrator", default="dirichlet", show_default=True, callback=_calibrator_name,
     help="Which calibrator, e.g. dirichlet, ridge or forest.",
 )  # fmt: skip
+@click.option(
+    "--inference", type=click.Choice(["nuts", "laplace", "svi"]),
+    help="dirichlet: sample the posterior (the default, nuts), or approximate it: laplace in "
+    "seconds, svi for very large tables.",
+)  # fmt: skip
+@click.option(
+    "--prior", type=DATA, metavar="MODEL",
+    help="dirichlet: a model of another survey or LLM, to begin from what it learnt.",
+)  # fmt: skip
 @SOURCES
 @SEED
-def fit(table: Path, output: Path, calibrator: str, sources: str | None, seed: int) -> None:
+def fit(
+    table: Path,
+    output: Path,
+    calibrator: str,
+    inference: str | None,
+    prior: Path | None,
+    sources: str | None,
+    seed: int,
+) -> None:
     """Learn the LLM's error from the cells of TABLE that people answered.
 
     All selected settings are sources of the one fit.
     """
     from calib.base import make_calibrator
+    from calib.exaggeration import exaggeration
     from calib.modelfile import save_model, table_hash
     from calib.paired import pair
     from calib.show import console, show_pairs
@@ -150,7 +169,10 @@ def fit(table: Path, output: Path, calibrator: str, sources: str | None, seed: i
 
     frame, [selection] = _read(table, sources, join=True)
     paired = pair(frame, selection)
-    fitted = make_calibrator(calibrator).fit(paired, seed=seed)
+    settings: dict[str, Any] = {} if inference is None else {"inference": inference}
+    if prior is not None:
+        settings["prior"] = _learnt(prior)
+    fitted = make_calibrator(calibrator, **settings).fit(paired, seed=seed)
     save_model(
         fitted,
         output,
@@ -167,9 +189,12 @@ def fit(table: Path, output: Path, calibrator: str, sources: str | None, seed: i
         "cells learnt from": len(training),
         "cells left out": len(paired) - len(training),
         **{name: count for name, count in paired.counts.items() if count},
+        **{name: count for name, count in getattr(fitted, "prior_counts_", {}).items() if count},
     }
     show_pairs(f"model {output}", summary, console())
     if hasattr(fitted, "posterior_"):
+        for factor in exaggeration(fitted.posterior_, attributes_only=True):
+            click.echo(str(factor))
         from calib.diagnostics import diagnose
 
         diagnosis = diagnose(fitted.posterior_)
@@ -317,10 +342,13 @@ def diagnose(model: Path, as_json: bool) -> None:
             file=model,
         )
     from calib.diagnostics import diagnose as run
+    from calib.exaggeration import exaggeration
 
     diagnosis = run(calibrator.posterior_)
+    factors = exaggeration(calibrator.posterior_)
     if as_json:
-        _print_json(plain(diagnosis.as_dict()))
+        document = diagnosis.as_dict() | {"exaggeration": [one._asdict() for one in factors]}
+        _print_json(plain(document))
     else:
         shown = {
             name: value
@@ -328,6 +356,8 @@ def diagnose(model: Path, as_json: bool) -> None:
             if name not in ("parameters", "problems")
         }
         show_pairs(str(model), shown, console())
+        for factor in factors:
+            click.echo(str(factor))
         for problem in diagnosis.problems:
             click.echo(problem)
         click.echo("trusted" if diagnosis.trusted else "not to be trusted")
@@ -344,6 +374,25 @@ def report(folder: Path, output: Path) -> None:
 
     write_report(folder, output)
     click.echo(f"the report is in {output}")
+
+
+def _learnt(model: Path) -> Learnt:
+    """What a saved model learnt, to be another's prior."""
+    from calib.errors import Fault
+    from calib.modelfile import load_model
+
+    learnt = getattr(load_model(model).calibrator, "learnt", None)
+    if learnt is None:
+        raise DataError(
+            Fault(
+                rule="only a model with a posterior can be a prior",
+                value=str(model),
+                remedy="fit the prior's model with --calibrator dirichlet",
+            ),
+            file=model,
+        )
+    found: Learnt = learnt(str(model.name))
+    return found
 
 
 def _read(

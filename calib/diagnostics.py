@@ -26,6 +26,9 @@ class Diagnosis:
 
     trusted: bool
     """False where any of ``problems`` makes the fit unfit for use."""
+    inference: str
+    """``nuts``, or the approximation whose draws these are: it has found its optimum, or there
+    would be no fit, and what follows of chains and energy is NaN."""
     problems: tuple[str, ...]
     r_hat_max: float
     """Largest over top-level parameters; 1 is perfect."""
@@ -49,12 +52,15 @@ class Diagnosis:
 def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
     """Judge a posterior with the groups ``posterior``, ``sample_stats``, ``log_likelihood``.
 
-    Top-level parameters are all but the questions' logits. A fit is trusted when R-hat is at
-    most ``MAX_R_HAT`` and bulk and tail effective draws at least ``MIN_ESS`` for each, no
+    Top-level parameters are all but the questions' logits. A sampled fit is trusted when R-hat
+    is at most ``MAX_R_HAT`` and bulk and tail effective draws at least ``MIN_ESS`` for each, no
     transition diverged and BFMI is at least ``MIN_BFMI`` in every chain. The verdict does not
     hang on the leave-one-out figures, which take half the time: ``with_loo=False`` omits them.
+    An approximation has no chains to compare and is trusted as far as it goes.
     """
     import arviz_stats
+
+    inference = str(posterior.attrs.get("inference", "nuts"))
 
     draws = posterior["posterior"].dataset
     top_level = [str(name) for name in draws if name != "question_logit"]
@@ -68,6 +74,22 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
         }
         for name, row in summary.iterrows()
     ]
+    if inference != "nuts":
+        nan = float("nan")
+        return Diagnosis(
+            trusted=True,
+            inference=inference,
+            problems=(),
+            r_hat_max=nan,
+            ess_bulk_min=nan,
+            ess_tail_min=nan,
+            n_divergences=0,
+            bfmi_min=nan,
+            loo=_loo(posterior) if with_loo else None,
+            parameters=[
+                row | dict.fromkeys(("r_hat", "ess_bulk", "ess_tail"), nan) for row in parameters
+            ],
+        )
     r_hat = float(summary["r_hat"].astype(float).max())
     bulk = float(summary["ess_bulk"].astype(float).min())
     tail = float(summary["ess_tail"].astype(float).min())
@@ -88,6 +110,7 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
         problems.append(f"BFMI is {bfmi:.2f}, below {MIN_BFMI}: the energy mixes badly")
     return Diagnosis(
         trusted=not problems,
+        inference=inference,
         problems=tuple(problems),
         r_hat_max=r_hat,
         ess_bulk_min=bulk,

@@ -146,6 +146,10 @@ class Dirichlet(Calibrator):
         draws[:, rows] = drawn
         return Prediction(Opinions(index, _mean(draws, index)), counts, draws)
 
+    def learnt(self, name: str) -> Learnt:
+        """What the fit learnt, to be the prior of another; ``name`` is for the record."""
+        return Learnt(self.posterior_, self.settings_, self.groups_, self.shapes_, name)
+
     def state(self) -> dict[str, Any]:
         """Groups and their respondents (null: not known), scale shapes, seed, assumed sizes."""
         return {

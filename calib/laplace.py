@@ -6,7 +6,7 @@ Importing this module loads JAX; ``calib.dirichlet`` does so inside a fit only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,9 @@ ROUGH: Final = {"maxiter": 3000, "maxfun": 5000, "maxcor": 30, "ftol": 0.0, "gto
 TOLERANCE: Final = 1e-2
 """Largest slope at a mode: a standard deviation away it changes the density by a hundredth."""
 MAX_NEWTON: Final = 50
-MAX_HALVINGS: Final = 10
+LEAST_DAMPING: Final = 1e-2
+MOST_DAMPING: Final = 1e8
+"""Added to the curvature's diagonal where a full step does not lead down."""
 NOISE: Final = 1e-14
 """Relative error of the density that is no rise."""
 MAX_ROUNDS: Final = 60
@@ -40,57 +42,110 @@ SETTLED: Final = 0.03
 """Relative change of every spread in a round at which the rounds end."""
 
 
+class Coordinates:
+    """Flat positions of all unbounded sites but the spreads, in units of the start's reach.
+
+    Parameters that all questions share come first, then those of the questions.
+    """
+
+    def __init__(self, data: Any, start: Start) -> None:
+        self.spreads = {sd: start.values[sd] for sd, _ in SPREAD_OF.values() if sd in start.values}
+        others = {site: at for site, at in start.values.items() if site not in self.spreads}
+        # Traced: NumPyro checks concrete values against priors that it has not reached yet.
+        begin = jax.jit(lambda given, values: unconstrain_fn(held, (given,), {}, values))(
+            (data, self.spreads), others
+        )
+        local = begin.pop(LOCAL, jnp.zeros((0, 1)))
+        self.local_shape = local.shape
+        self.width, _ = ravel_pytree(
+            {site: jnp.broadcast_to(start.reach[site], at.shape) for site, at in begin.items()}
+        )
+        self.centre, self.unflatten = ravel_pytree(begin)
+        self.n_shared, self.n_local = len(self.centre), local.size
+
+    def sites(self, shared: Any, local: Any) -> Any:
+        """The unbounded sites at a position of the shared parameters and the questions'."""
+        found = self.unflatten(self.centre + self.width * shared)
+        return found | ({LOCAL: local} if self.n_local else {})
+
+    def of_flat(self, at: Any) -> Any:
+        """The unbounded sites of a flat position."""
+        return self.sites(at[: self.n_shared], at[self.n_shared :].reshape(self.local_shape))
+
+
+class Mode(NamedTuple):
+    """Where the posterior is highest, how it falls from there, and the spreads it is held at."""
+
+    coordinates: Coordinates
+    position: Float[np.ndarray, " parameter"]
+    curvature: Arrowhead
+    spreads: dict[str, jax.Array]
+
+
+def held(given: tuple[Any, dict[str, jax.Array]]) -> None:
+    """The regression with its spreads held: data and spreads in one argument."""
+    condition(dirichlet_regression, data=given[1])(given[0])
+
+
 def laplace(data: Any, start: Start, *, n_draws: int, seed: int) -> Samples:
     """Draws from the normal distribution that has the posterior's mode and curvature.
 
     In the unbounded coordinates of the sites, where N(mode, H⁻¹) with H the Hessian of the
-    negative log density. The joint mode of effects and their spreads would put the spreads
-    far off; they are held at the mode of their own posterior instead, by the EM algorithm with
-    the normal approximation as its expectation (Gelman et al. 2013, Bayesian Data Analysis,
-    13.4 to 13.6). So draws have no doubt about the spreads.
+    negative log density (``posterior_mode``). Draws have no doubt about the spreads.
 
     One chain of ``n_draws``; call with 64-bit JAX switched on, with effects that are not
-    centred (``calib.dirichlet.regression_data``).
+    centred (``calib.fitting.regression_data``).
 
     Raises
     ------
     FitError
         Where no mode is found.
     """
-    spreads = {sd: start.values[sd] for sd, _ in SPREAD_OF.values() if sd in start.values}
-    others = {site: value for site, value in start.values.items() if site not in spreads}
+    coordinates, position, curvature, spreads = posterior_mode(data, start)
+    drawn = position + curvature.draws(n_draws, np.random.default_rng(seed))
+    return draws_at("laplace draws", coordinates.of_flat, drawn, (data, spreads))
 
-    def model(given: Any) -> None:
-        condition(dirichlet_regression, data=given[1])(given[0])
 
-    # Traced: NumPyro checks concrete values against priors that it has not reached yet.
-    begin = jax.jit(lambda given, values: unconstrain_fn(model, (given,), {}, values))(
-        (data, spreads), others
-    )
-    local = jnp.zeros((0, 1)) if LOCAL not in begin else begin.pop(LOCAL)
-    widths = {site: jnp.broadcast_to(start.reach[site], at.shape) for site, at in begin.items()}
-    width, _ = ravel_pytree(widths)
-    centre, unflatten = ravel_pytree(begin)
-    n_shared = len(centre)
+def draws_at(name: str, sites: Callable[[Any], Any], drawn: np.ndarray, given: Any) -> Samples:
+    """Sites of the model at flat positions, in one chain; the held spreads among them."""
 
-    def sites(at: Any) -> Any:
-        """The unbounded sites of a flat position in units of the start's reach."""
-        found = unflatten(centre + width * at[:n_shared])
-        return found | ({LOCAL: at[n_shared:].reshape(local.shape)} if local.size else {})
+    def read(positions: Any, given: Any) -> Any:
+        return jax.lax.map(
+            lambda one: constrain_fn(held, (given,), {}, sites(one), return_deterministic=True),
+            positions,
+        )
+
+    found = jax.device_get(compiled(name, read, drawn, given)(drawn, given))
+    found |= {sd: np.full(len(drawn), float(value)) for sd, value in given[1].items()}
+    return Samples({site: values[None] for site, values in found.items()}, {})
+
+
+def posterior_mode(data: Any, start: Start) -> Mode:
+    """The mode of all but the spreads of effects, at the mode of the spreads' own posterior.
+
+    The joint mode of effects and spreads would put the spreads far off. Their own is found by
+    the EM algorithm with the normal approximation as its expectation (Gelman et al. 2013,
+    Bayesian Data Analysis, 13.4 to 13.6). ``FitError`` where there is none.
+    """
+    coordinates = Coordinates(data, start)
+    spreads = dict(coordinates.spreads)
 
     def potential(at: Any, given: Any) -> Any:
-        return potential_energy(model, (given,), {}, sites(at))
+        return potential_energy(held, (given,), {}, coordinates.of_flat(at))
 
-    position = np.zeros(n_shared + local.size)
-    program = compiled("laplace", jax.value_and_grad(potential), position, (data, spreads))
+    n_shared = coordinates.n_shared
+    position = np.zeros(n_shared + coordinates.n_local)
+    slope_of = jax.value_and_grad(potential)
+    program = compiled("laplace", slope_of, position, (data, spreads))
     for _ in range(MAX_ROUNDS):
 
         def at(position: np.ndarray, given: Any = (data, dict(spreads))) -> tuple[float, Any]:
             value, slope = program(position, given)
             return float(value), np.asarray(slope)
 
-        position, curvature = _mode(at, position, n_shared, local.shape)
-        units = unflatten(centre + width * position[:n_shared])
+        position, curvature = _mode(at, position, n_shared, coordinates.local_shape)
+        unflatten, width = coordinates.unflatten, coordinates.width
+        units = unflatten(coordinates.centre + width * position[:n_shared])
         doubt = unflatten(np.square(width) * curvature.shared_variance())
         former = dict(spreads)
         for site, (sd, prior) in SPREAD_OF.items():
@@ -100,24 +155,11 @@ def laplace(data: Any, start: Start, *, n_draws: int, seed: int) -> Samples:
                 change = _spread(squares, of_units.size, getattr(data.prior, prior)) / former[sd]
                 spreads[sd] = former[sd] * change**OVER_RELAXATION
         if all(abs(np.log(spreads[sd] / former[sd])) <= SETTLED for sd in spreads):
-            break
-    else:
-        raise FitError(
-            f"the spreads of effects must settle; after {MAX_ROUNDS} rounds they have not; "
-            "fit with --inference nuts"
-        )
-    drawn = position + curvature.draws(n_draws, np.random.default_rng(seed))
-
-    def read(positions: Any, given: Any) -> Any:
-        return jax.lax.map(
-            lambda one: constrain_fn(model, (given,), {}, sites(one), return_deterministic=True),
-            positions,
-        )
-
-    given = (data, former)
-    found = jax.device_get(compiled("laplace draws", read, drawn, given)(drawn, given))
-    found |= {sd: np.full(n_draws, float(value)) for sd, value in former.items()}
-    return Samples({name: values[None] for name, values in found.items()}, {})
+            return Mode(coordinates, position, curvature, former)
+    raise FitError(
+        f"the spreads of effects must settle; after {MAX_ROUNDS} rounds they have not; "
+        "fit with --inference nuts"
+    )
 
 
 def _spread(squares: float, size: int, prior: Gamma) -> float:
@@ -144,21 +186,26 @@ def _mode(
     rough = minimize(at, begin, jac=True, method="L-BFGS-B", options=ROUGH)
     position: np.ndarray = rough.x
     value, slope = at(position)
+    damping = 0.0
     for _ in range(MAX_NEWTON):
         curvature = Arrowhead(lambda one: at(one)[1], position, n_shared, local_shape)
-        if np.abs(slope).max() <= TOLERANCE and not curvature.damping:
+        if np.abs(slope).max() <= TOLERANCE and curvature.factor(0.0):
             return position, curvature
-        step = curvature.solve(slope)
-        for halving in range(MAX_HALVINGS):
-            trial = position - step / 2**halving
-            trial_value, trial_slope = at(trial)
-            if trial_value <= value + NOISE * abs(value):
-                break
+        while damping <= MOST_DAMPING:
+            if curvature.factor(damping):
+                trial = position - curvature.solve(slope)
+                trial_value, trial_slope = at(trial)
+                if trial_value <= value + NOISE * abs(value):
+                    break
+            damping = max(10 * damping, LEAST_DAMPING)
+        else:
+            break
         position, value, slope = trial, trial_value, trial_slope
+        damping = damping / 10 if damping > LEAST_DAMPING else 0.0
     raise FitError(
         f"the Laplace approximation needs a mode, where no slope is above {TOLERANCE} and the "
-        f"density falls in every direction; after {rough.nit} rough and {MAX_NEWTON} Newton "
-        f"steps a slope is {np.abs(slope).max():.2g}; fit with --inference nuts"
+        f"density falls in every direction; after {rough.nit} rough and up to {MAX_NEWTON} "
+        f"Newton steps a slope is {np.abs(slope).max():.2g}; fit with --inference nuts"
     )
 
 
@@ -168,9 +215,6 @@ class Arrowhead:
     From differences of gradients: as many as there are shared parameters and places in a
     block, for a place of all blocks is moved at once.
     """
-
-    damping: float
-    """Added to the diagonal where the density does not fall in every direction."""
 
     def __init__(
         self,
@@ -197,19 +241,21 @@ class Arrowhead:
             direction[n_shared + place :: width] = 1.0
             blocks[:, place] = difference(direction)[n_shared:].reshape(n_blocks, width)
         self.blocks = _symmetric(blocks)
-        self.damping = 0.0
-        while not self._factor():
-            more = max(0.1, 3 * self.damping)
-            self.shared += more * np.eye(n_shared)
-            self.blocks += more * np.eye(width)
-            self.damping += more
 
-    def _factor(self) -> bool:
-        """Roots of the blocks and of what the shared parameters keep beside them."""
+    def factor(self, damping: float) -> bool:
+        """Roots of H with ``damping`` on its diagonal, which the rest uses; False if none.
+
+        Those of the blocks, and of what the shared parameters keep beside them.
+        """
+        self.damped = self.blocks + damping * np.eye(self.blocks.shape[-1])
         try:
-            self.block_roots = np.linalg.cholesky(self.blocks)
-            self.solved = np.linalg.solve(self.blocks, np.moveaxis(self.cross, 0, -1))
-            left = self.shared - np.einsum("sbw,bwt->st", self.cross, self.solved)
+            self.block_roots = np.linalg.cholesky(self.damped)
+            self.solved = np.linalg.solve(self.damped, np.moveaxis(self.cross, 0, -1))
+            left = (
+                self.shared
+                + damping * np.eye(len(self.shared))
+                - np.einsum("sbw,bwt->st", self.cross, self.solved)
+            )
             self.root = np.linalg.cholesky(_symmetric(left))
         except np.linalg.LinAlgError:
             return False
@@ -221,17 +267,22 @@ class Arrowhead:
         local = right[n_shared:].reshape(self.blocks.shape[:2])
         shared = right[:n_shared] - np.einsum("bws,bw->s", self.solved, local)
         shared = np.linalg.solve(self.root.T, np.linalg.solve(self.root, shared))
-        local = np.linalg.solve(self.blocks, local[..., None])[..., 0] - self.solved @ shared
+        local = np.linalg.solve(self.damped, local[..., None])[..., 0] - self.solved @ shared
         return np.concatenate([shared, local.reshape(-1)])
+
+    def shared_root(self) -> Float[np.ndarray, "shared shared"]:
+        """R with R Rᵀ the shared parameters' covariance."""
+        inverse: np.ndarray = np.linalg.inv(self.root).T
+        return inverse
 
     def shared_variance(self) -> Float[np.ndarray, " shared"]:
         """Diagonal of H⁻¹ at the shared parameters."""
-        variance: np.ndarray = np.square(np.linalg.inv(self.root)).sum(axis=0)
+        variance: np.ndarray = np.square(self.shared_root()).sum(axis=1)
         return variance
 
     def draws(self, n_draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draw parameter"]:
         """N(0, H⁻¹): the shared parameters first, each block given them."""
-        shared = np.linalg.solve(self.root.T, rng.standard_normal((len(self.root), n_draws))).T
+        shared = rng.standard_normal((n_draws, len(self.root))) @ self.shared_root().T
         noise = rng.standard_normal((n_draws, *self.blocks.shape[:2]))
         inverse = np.swapaxes(np.linalg.inv(self.block_roots), -1, -2)
         local = np.einsum("bvw,dbw->dbv", inverse, noise)

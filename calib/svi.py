@@ -10,19 +10,20 @@ from typing import Any, Final, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Int
-from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+from numpyro.infer.util import potential_energy
 
-from calib.laplace import LOCAL
-from calib.models import RegressionData, dirichlet_regression
+from calib.laplace import LOCAL, draws_at, held, posterior_mode
+from calib.models import RegressionData
 from calib.sampling import Samples, Start, compiled
 
-PORTION: Final = 64
+PILOT: Final = 256
+"""Questions of the fit that finds a start, directions and spreads."""
+PORTION: Final = 128
 """Questions of a step."""
-N_STEPS: Final = 6000
-LEARNING_RATE: Final = 0.03
-"""At the start; it falls to a hundredth of itself along a cosine."""
+N_STEPS: Final = 4000
+LEARNING_RATE: Final = 0.05
+"""In standard deviations of the pilot, at the start; it falls to nothing along a cosine."""
 DECAY: Final = (0.9, 0.999)
 """Of the running means of slopes and of their squares (Adam)."""
 OF_QUESTIONS: Final = ("question_logit", "kernel", "mean_shares", LOCAL)
@@ -31,12 +32,10 @@ they would fill memory and disk."""
 
 
 class Guide(NamedTuple):
-    """A normal distribution, in units of the start's reach."""
+    """Independent normal distributions: shared parameters along the pilot's directions."""
 
     mean: Float[jax.Array, " shared"]
-    root: Float[jax.Array, "shared shared"]
-    """Lower triangle of a root of the shared parameters' covariance; the logarithm of its
-    diagonal stands on the diagonal."""
+    log_sd: Float[jax.Array, " shared"]
     local_mean: Float[jax.Array, "question option"]
     local_log_sd: Float[jax.Array, "question option"]
 
@@ -44,135 +43,109 @@ class Guide(NamedTuple):
 def portion(data: RegressionData, questions: Int[Any, " portion"]) -> RegressionData:
     """The data of some questions, each standing for as many as were left out for it."""
     covariates = data.covariates
-    n_questions = covariates.mask.shape[0]
-    chosen = covariates._replace(
-        probs=covariates.probs[:, questions],
-        **{
-            name: getattr(covariates, name)[questions]
-            for name in covariates._fields
-            if name != "probs"
-        },
-    )
+    chosen = {
+        name: values[questions] for name, values in covariates._asdict().items() if name != "probs"
+    }
     return data._replace(
-        covariates=chosen,
+        covariates=covariates._replace(probs=covariates.probs[:, questions], **chosen),
         counts=data.counts[questions],
         about=jax.tree.map(lambda array: array[questions], data.about),
-        repeats=data.repeats * n_questions / questions.shape[0],
+        repeats=data.repeats * covariates.mask.shape[0] / questions.shape[0],
     )
 
 
 def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Samples:
     """Draws from the normal distribution nearest to the posterior, by the evidence lower bound.
 
-    Shared parameters have a full covariance, a question's logits one deviation each. A step
-    takes ``PORTION`` questions at random and one draw of the guide, and follows the slope of
-    the bound by Adam (Kucukelbir et al. 2017, JMLR 18(14); Kingma and Ba 2015,
-    arXiv:1412.6980); questions that are not in the portion rest. So time and memory of a step
-    do not grow with the survey.
+    A Laplace approximation on ``PILOT`` questions gives the start, the directions in which
+    the shared parameters are nearly independent, and the spreads of effects, which are held.
+    Then a step takes ``PORTION`` questions at random and one draw of the guide, and follows
+    the slope of the bound by Adam (Kucukelbir et al. 2017, JMLR 18(14); Kingma and Ba 2015,
+    arXiv:1412.6980); questions that are not in the portion rest. So the time and memory of a
+    step do not grow with the survey.
 
     One chain of ``n_draws`` of what questions share; call with 64-bit JAX switched on, with
     effects that are not centred (``calib.fitting.regression_data``). The stats hold the
-    ``bound`` over the steps.
+    ``bound`` over the steps. ``FitError`` where the pilot finds no mode.
     """
-    some = portion(data, jnp.arange(1))
-    begin = jax.jit(lambda data, values: unconstrain_fn(dirichlet_regression, (data,), {}, values))(
-        some, start.values | ({LOCAL: start.values[LOCAL][:1]} if LOCAL in start.values else {})
-    )
-    begin.pop(LOCAL, None)
-    width, _ = ravel_pytree(
-        {site: jnp.broadcast_to(start.reach[site], at.shape) for site, at in begin.items()}
-    )
-    centre, unflatten = ravel_pytree(begin)
-    n_shared = len(centre)
     n_questions, _, n_options = data.covariates.mask.shape
-    has_local = LOCAL in start.values
+    pilot = portion(data, np.random.default_rng(seed).permutation(n_questions)[:PILOT])
+    values = dict(start.values)
+    if LOCAL in values:
+        values[LOCAL] = values[LOCAL][: pilot.covariates.mask.shape[0]]
+    coordinates, position, curvature, spreads = posterior_mode(pilot, Start(values, start.reach))
+    n_shared = coordinates.n_shared
+    origin, directions = jnp.asarray(position[:n_shared]), jnp.asarray(curvature.shared_root())
+    has_local = LOCAL in values
     size = min(PORTION, n_questions)
 
-    def minus_bound(guide: Guide, key: Any, data: RegressionData) -> Any:
+    def shared(at: Any, frame: Any) -> Any:
+        return frame[0] + frame[1] @ at
+
+    def minus_bound(guide: Guide, key: Any, given: Any, frame: Any) -> Any:
         """Of a portion; ``guide`` is that of the portion too."""
         key_shared, key_local = jax.random.split(key)
-        lower = jnp.tril(guide.root, -1) + jnp.diag(jnp.exp(jnp.diag(guide.root)))
-        at = guide.mean + lower @ jax.random.normal(key_shared, (n_shared,))
-        sites = unflatten(centre + width * at)
-        entropy = jnp.diag(guide.root).sum()
-        if has_local:
-            noise = jax.random.normal(key_local, guide.local_mean.shape)
-            sites[LOCAL] = guide.local_mean + jnp.exp(guide.local_log_sd) * noise
-            entropy += data.repeats * guide.local_log_sd.sum()
-        return potential_energy(dirichlet_regression, (data,), {}, sites) - entropy
+        at = guide.mean + jnp.exp(guide.log_sd) * jax.random.normal(key_shared, (n_shared,))
+        noise = jax.random.normal(key_local, guide.local_mean.shape)
+        local = guide.local_mean + jnp.exp(guide.local_log_sd) * noise
+        entropy = guide.log_sd.sum() + given[0].repeats * guide.local_log_sd.sum()
+        return potential_energy(held, (given,), {}, coordinates.sites(shared(at, frame), local)) - (
+            entropy
+        )
 
-    def run(key: Any, data: RegressionData) -> Any:
+    def run(key: Any, given: Any, frame: Any) -> Any:
+        data, spreads = given
         local = jnp.zeros((n_questions, n_options if has_local else 0))
-        # A start well inside the posterior: wide draws would meet a density that overflows.
-        guide = Guide(jnp.zeros(n_shared), -jnp.eye(n_shared), local, local)
+        guide = Guide(jnp.zeros(n_shared), jnp.zeros(n_shared), local, local)
         zero = jax.tree.map(jnp.zeros_like, guide)
 
         def step(state: Any, number: Any) -> Any:
-            guide, first, second = state
             key_portion, key_draw = jax.random.split(jax.random.fold_in(key, number))
             chosen = jax.random.choice(key_portion, n_questions, (size,), replace=False)
 
-            def of_portion(values: Guide) -> Guide:
-                return values._replace(
-                    local_mean=values.local_mean[chosen], local_log_sd=values.local_log_sd[chosen]
-                )
+            def part_of(values: Guide) -> Guide:
+                return Guide(*values[:2], *(one[chosen] for one in values[2:]))
 
             def put(values: Guide, part: Guide) -> Guide:
-                return Guide(
-                    part.mean,
-                    part.root,
-                    values.local_mean.at[chosen].set(part.local_mean),
-                    values.local_log_sd.at[chosen].set(part.local_log_sd),
+                local = (
+                    old.at[chosen].set(new) for old, new in zip(values[2:], part[2:], strict=True)
                 )
+                return Guide(*part[:2], *local)
 
-            part = of_portion(guide)
-            loss, slope = jax.value_and_grad(minus_bound)(part, key_draw, portion(data, chosen))
-            # A question's own slope is its own, whatever it stands for.
+            guide, first, second = (part_of(values) for values in state)
+            loss, slope = jax.value_and_grad(minus_bound)(
+                guide, key_draw, (portion(data, chosen), spreads), frame
+            )
+            # A question moves for itself, not for those that it stands for.
             share = size / n_questions
-            slope = slope._replace(
-                local_mean=slope.local_mean * share, local_log_sd=slope.local_log_sd * share
+            slope = Guide(*slope[:2], *(one * share for one in slope[2:]))
+            first = jax.tree.map(lambda m, g: DECAY[0] * m + (1 - DECAY[0]) * g, first, slope)
+            second = jax.tree.map(
+                lambda v, g: DECAY[1] * v + (1 - DECAY[1]) * jnp.square(g), second, slope
             )
-            one = jax.tree.map(
-                lambda m, g: DECAY[0] * m + (1 - DECAY[0]) * g, of_portion(first), slope
+            rate = LEARNING_RATE * 0.5 * (1 + jnp.cos(jnp.pi * number / N_STEPS))
+            bias = [1 - decay ** (number + 1.0) for decay in DECAY]
+            guide = jax.tree.map(
+                lambda p, m, v: p - rate * (m / bias[0]) / (jnp.sqrt(v / bias[1]) + 1e-8),
+                guide,
+                first,
+                second,
             )
-            two = jax.tree.map(
-                lambda v, g: DECAY[1] * v + (1 - DECAY[1]) * jnp.square(g),
-                of_portion(second),
-                slope,
-            )
-            progress = number / N_STEPS
-            rate = LEARNING_RATE * (0.01 + 0.99 * 0.5 * (1 + jnp.cos(jnp.pi * progress)))
-            bias_one, bias_two = (1 - decay ** (number + 1.0) for decay in DECAY)
-            moved = jax.tree.map(
-                lambda p, m, v: p - rate * (m / bias_one) / (jnp.sqrt(v / bias_two) + 1e-8),
-                part,
-                one,
-                two,
-            )
-            state = (put(guide, moved), put(first, one), put(second, two))
-            return state, -loss
+            moved = zip(state, (guide, first, second), strict=True)
+            return tuple(put(old, new) for old, new in moved), -loss
 
-        (guide, *_), bound = jax.lax.scan(
-            step, (guide, zero, zero), jnp.arange(N_STEPS, dtype=float)
-        )
+        begin: Any = (guide, zero, zero)
+        (guide, _, _), bound = jax.lax.scan(step, begin, jnp.arange(N_STEPS, dtype=float))
         return guide, bound
 
-    def read(positions: Any, data: RegressionData) -> Any:
-        def one(at: Any) -> Any:
-            sites = unflatten(centre + width * at)
-            if has_local:
-                sites[LOCAL] = jnp.zeros((1, n_options))
-            return constrain_fn(dirichlet_regression, (data,), {}, sites, return_deterministic=True)
-
-        return jax.lax.map(one, positions)
-
-    key = jax.random.key(seed)
-    guide, bound = jax.device_get(compiled("svi", run, key, data)(key, data))
-    lower = np.tril(guide.root, -1) + np.diag(np.exp(np.diag(guide.root)))
-    noise = np.random.default_rng(seed).standard_normal((n_draws, n_shared))
-    drawn = jnp.asarray(guide.mean + noise @ lower.T)
-    found = jax.device_get(compiled("svi draws", read, drawn, some)(drawn, some))
-    return Samples(
-        {name: values[None] for name, values in found.items() if name not in OF_QUESTIONS},
-        {"bound": bound[None]},
+    key, given, frame = jax.random.key(seed), (data, spreads), (origin, directions)
+    guide, bound = jax.device_get(compiled("svi", run, key, given, frame)(key, given, frame))
+    noise = np.random.default_rng([seed, 1]).standard_normal((n_draws, n_shared))
+    drawn = position[:n_shared] + (guide.mean + np.exp(guide.log_sd) * noise) @ directions.T
+    one_question = portion(data, np.arange(1)), spreads
+    nowhere = jnp.zeros((1, n_options))
+    samples = draws_at(
+        "svi draws", lambda at: coordinates.sites(at, nowhere), np.asarray(drawn), one_question
     )
+    kept = {site: draws for site, draws in samples.sites.items() if site not in OF_QUESTIONS}
+    return Samples(kept, {"bound": bound[None]})

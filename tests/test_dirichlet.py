@@ -109,14 +109,12 @@ def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
 
 def test_what_labels_say_is_learnt_and_told_of_other_questions() -> None:
     # Without an LLM to speak of, the label is all there is to know of an option.
-    truth = Truth(
-        n_labels=8, sd_label=1.0, beta_between=0.0, sd_shape=0.0, kappa=200.0, scale_curve=0.0
-    )
+    truth = Truth(n_labels=8, sd_label=1.0, beta_between=0.0, sd_shape=0.0, scale_curve=0.0)
     simulated = simulate_survey(
-        n_questions=40, groups=GROUPS[:2], n_options=(3,), truth=truth, nominal=True, seed=5
+        n_questions=60, groups=GROUPS[:2], n_options=(3,), truth=truth, nominal=True, seed=5
     )
     paired = pair(simulated.table)
-    late = paired.index.question_of_row >= 30
+    late = paired.index.question_of_row >= 40
     training, test = paired.take(~late), paired.take(late)
     fitted = Dirichlet(inference="laplace").fit(training, seed=0)
     assert fitted.labels_[0] == ""
@@ -134,7 +132,7 @@ def test_what_labels_say_is_learnt_and_told_of_other_questions() -> None:
     index = replace(test.index, questions=tuple(renamed))
     [source] = test.elicited.sources
     unknown = Elicited(test.elicited.settings, (Opinions(index, source.probs),))
-    assert distance(test.elicited) < 0.5 * distance(unknown)
+    assert distance(test.elicited) < 0.7 * distance(unknown)
 
 
 def test_two_sources_of_several_groups_have_effects_each() -> None:

@@ -1,0 +1,79 @@
+"""How many times too large the LLM makes the differences between groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+LEVEL: Final = 0.9
+
+
+class Exaggeration(NamedTuple):
+    """1/β^within of a source for one group, or for the groups of one attribute on average.
+
+    4 means that the LLM's differences are four times people's, on the log-share scale.
+    """
+
+    source: str
+    attribute: str
+    group: str | None
+    """None for the attribute."""
+    slope: float
+    slope_lo: float
+    slope_hi: float
+    """Posterior median of β^within and its 90 % interval."""
+    factor: float
+    factor_lo: float
+    factor_hi: float
+    """1/slope; infinite where the slope may be zero or less, which means that the LLM's
+    differences tell nothing or point the wrong way."""
+
+    def __str__(self) -> str:
+        of = f"{self.attribute} differences" if self.group is None else f"what sets {self.group} ("
+        of += "" if self.group is None else f"{self.attribute}) apart"
+        if not np.isfinite(self.factor):
+            return f"{self.source} tells nothing of {of} that people confirm"
+        ends = f"{self.factor_lo:.1f} to " + (
+            f"{self.factor_hi:.1f}" if np.isfinite(self.factor_hi) else "no limit"
+        )
+        verb = "exaggerates" if self.factor >= 1 else "understates"
+        return f"{self.source} {verb} {of}: {self.factor:.1f} times (90 % interval {ends})"
+
+
+def exaggeration(posterior: DataTree, *, attributes_only: bool = False) -> list[Exaggeration]:
+    """Factors of every source: each attribute of two or more groups, then each group.
+
+    Empty where the model has one group. An attribute's slope is the mean over its groups.
+    """
+    draws = posterior["posterior"].dataset
+    if "beta_within_group" not in draws:
+        return []
+    slopes = draws["beta_within_group"].transpose("source", "group", ...)
+    names = [str(name).split(": ", 1) for name in slopes["group"].to_numpy()]
+    found = []
+    for source in slopes["source"].to_numpy():
+        of_groups = slopes.sel(source=source).to_numpy().reshape(len(names), -1)
+        for attribute in dict.fromkeys(attribute for attribute, _ in names):
+            own = [attribute == one for one, _ in names]
+            if sum(own) > 1:
+                found.append(_factor(str(source), attribute, None, of_groups[own].mean(axis=0)))
+        if not attributes_only:
+            found += [
+                _factor(str(source), attribute, group, of_group)
+                for (attribute, group), of_group in zip(names, of_groups, strict=True)
+            ]
+    return found
+
+
+def _factor(
+    source: str, attribute: str, group: str | None, slope: Float[np.ndarray, " draw"]
+) -> Exaggeration:
+    low, median, high = np.quantile(slope, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
+    # Upside down: the largest slope is the least exaggeration.
+    inverse = [float(1 / end) if end > 0 else float("inf") for end in (median, high, low)]
+    return Exaggeration(source, attribute, group, float(median), float(low), float(high), *inverse)
