@@ -67,6 +67,8 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
     summary = arviz_stats.summary(
         posterior, var_names=top_level, kind="all", round_to="none", ci_prob=0.9
     )
+    # Options that a shape of scale does not have.
+    summary = summary[summary["mean"].notna()]
     parameters = [
         {
             "name": str(name),

@@ -71,7 +71,9 @@ class Posterior:
                 if shape in self.shapes
                 else SHAPE_SPREAD * self._noise(f"shape|{shape}", (self.n_draws, shape.n_options))
             )
-        of_label = sites.get("label_logit", np.zeros((self.n_draws, len(self.labels))))
+        of_label = np.zeros((self.n_draws, len(self.labels)))
+        if "label_logit" in sites:
+            of_label[:, 1:] = sites["label_logit"]
         return Common(
             sites["beta_between"], sites["scale_linear"], sites["scale_curve"], logits, of_label
         )

@@ -28,8 +28,8 @@ class Plan(NamedTuple):
 
     n_chains: int = 2
     n_warmup: int = 200
-    n_draws: int = 800
-    target_accept: float = 0.8
+    n_draws: int = 1000
+    target_accept: float = 0.85
 
 
 class Start(NamedTuple):

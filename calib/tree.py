@@ -56,9 +56,12 @@ def to_tree(
 
     index = training.index
     sites = dict(samples.sites)
+    # What only pads the arrays is no parameter.
     sites["shape_logit"] = sites["shape_logit"][:, :, : len(block.shapes)]
+    for number, shape in enumerate(block.shapes):
+        sites["shape_logit"][:, :, number, shape.n_options :] = np.nan
     if "label_logit" in sites:
-        sites["label_logit"] = sites["label_logit"][:, :, : len(block.labels)]
+        sites["label_logit"] = sites["label_logit"][:, :, 1 : len(block.labels)]
     groups: dict[str, Mapping[str, Any]] = {}
     if samples.stats:
         groups["sample_stats"] = samples.stats
@@ -85,7 +88,7 @@ def to_tree(
             "group": [str(group) for group in index.groups],
             "question": ["/".join(key) for key in index.question_keys],
             "shape": [_shape_name(shape) for shape in block.shapes],
-            "option_label": list(block.labels),
+            "option_label": list(block.labels[1:]),
             "option": np.arange(index.mask.shape[1]),
             "row": [
                 f"{'/'.join(index.question_keys[q])} | {index.groups[g]}"
