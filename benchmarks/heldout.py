@@ -201,7 +201,7 @@ def _row(
     for name, result in results.items():
         if name != "dirichlet":
             row["against"][name] = {
-                score: _paired(ours.own_act[score], result.own_act[score], question)
+                score: paired_ratio(ours.own_act[score], result.own_act[score], question)
                 for score in SCORES
             }
     if looked.anchored:
@@ -214,16 +214,17 @@ def _row(
             row.setdefault("anchored", {})[score] = {
                 "topline": float(alone.mean()),
                 "anchored": float(anchored.mean()),
-                **_paired(anchored, alone, of_question),
+                **paired_ratio(anchored, alone, of_question),
             }
     return row
 
 
-def _paired(
+def paired_ratio(
     ours: Float[np.ndarray, " row"],
     other: Float[np.ndarray, " row"],
     question: Int[np.ndarray, " row"],
 ) -> dict[str, float]:
+    """Ratio of means, and the difference with its interval over questions."""
     found = clustered_difference(ours - other, question, seed=SEED)
     ratio = float(ours.mean() / other.mean())
     return {"ratio": ratio, "mean": found.mean, "lo": found.low, "hi": found.high}
@@ -233,7 +234,7 @@ def _best(row: dict[str, Any], score: str) -> str:
     return min(PUBLISHED, key=lambda name: row["scores"][name][score])
 
 
-def _mark(difference: dict[str, float]) -> str:
+def mark(difference: dict[str, float]) -> str:
     """An asterisk where ours is significantly better, an exclamation mark where worse."""
     return "\\*" if difference["hi"] < 0 else "!" if difference["lo"] > 0 else ""
 
@@ -264,7 +265,7 @@ def report_lines(studies: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
                 for score in SCORES
             ]
             columns.append([one["ratio"] for one in found])
-            cells = [f"{one['ratio']:.3f}{_mark(one)}" for one in found]
+            cells = [f"{one['ratio']:.3f}{mark(one)}" for one in found]
             share = row["llm_share"]["kl_1e3"]
             yield (
                 f"| {row['sources']} | {ours['kl_1e3']:.4f} | {ours['w1']:.4f} | "
@@ -299,7 +300,7 @@ def _anchor_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "|---" * 7 + "|"
     for row in anchored:
         cells = [
-            f"{one['topline']:.4f} | {one['anchored']:.4f} | {one['ratio']:.3f}{_mark(one)}"
+            f"{one['topline']:.4f} | {one['anchored']:.4f} | {one['ratio']:.3f}{mark(one)}"
             for one in (row["anchored"]["w1"], row["anchored"]["kl_1e3"])
         ]
         yield f"| {row['sources']} | " + " | ".join(cells) + " |"

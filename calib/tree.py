@@ -57,7 +57,7 @@ def to_tree(
     index = training.index
     sites = dict(samples.sites)
     # What only pads the arrays is no parameter.
-    sites["shape_logit"] = sites["shape_logit"][:, :, : len(block.shapes)]
+    sites["shape_logit"] = np.array(sites["shape_logit"][:, :, : len(block.shapes)])
     for number, shape in enumerate(block.shapes):
         sites["shape_logit"][:, :, number, shape.n_options :] = np.nan
     if "label_logit" in sites:

@@ -1,0 +1,44 @@
+"""Exaggeration factors of a posterior that is written down."""
+
+from __future__ import annotations
+
+import arviz_base
+import numpy as np
+import pytest
+from xarray import DataTree
+
+from calib.exaggeration import exaggeration
+
+
+def posterior(slopes: np.ndarray) -> DataTree:
+    tree: DataTree = arviz_base.from_dict(
+        {"posterior": {"beta_within_group": slopes[None, :, None, :]}},
+        coords={"source": ["llm"], "group": ["PARTY: left", "PARTY: right", "SEX: Female"]},
+        dims={"beta_within_group": ["source", "group"]},
+    )
+    return tree
+
+
+def test_a_factor_is_one_over_the_slope_turned_upside_down() -> None:
+    # Slopes uniform on [0.2, 0.3], [0.4, 0.5] and [0.8, 0.9]: quantiles are known.
+    ramp = np.linspace(0.0, 0.1, 1001)
+    found = exaggeration(posterior(np.stack([ramp + 0.2, ramp + 0.4, ramp + 0.8], axis=1)))
+    assert [(one.attribute, one.group) for one in found] == [
+        ("PARTY", None), ("PARTY", "left"), ("PARTY", "right"), ("SEX", "Female"),
+    ]  # fmt: skip
+    party, left = found[:2]
+    assert party.slope == pytest.approx(0.35)
+    assert party.factor == pytest.approx(1 / 0.35)
+    assert left.factor_lo == pytest.approx(1 / 0.295)
+    assert left.factor_hi == pytest.approx(1 / 0.205)
+    assert str(party) == ("llm exaggerates PARTY differences: 2.9 times (90 % interval 2.5 to 3.3)")
+    assert len(exaggeration(posterior(np.full((5, 3), 0.5)), attributes_only=True)) == 1
+
+
+def test_a_slope_that_may_be_zero_has_no_largest_factor() -> None:
+    found = exaggeration(posterior(np.linspace(-0.1, 0.3, 401)[:, None] * np.ones(3)))
+    assert np.isinf(found[0].factor_hi)
+    assert "no limit" in str(found[0])
+    against = exaggeration(posterior(np.full((9, 3), -0.2)))
+    assert np.isinf(against[0].factor)
+    assert "tells nothing" in str(against[0])
