@@ -82,6 +82,8 @@ class Dirichlet(Calibrator):
         self.plan = plan
         self.inference: Inference = inference
         self.prior = prior
+        self.prior_name_: str | None = None
+        self.prior_counts_: dict[str, int] = {}
 
     def _fit(self, training: Paired, seed: int) -> None:
         self.groups_ = training.index.groups
@@ -96,7 +98,6 @@ class Dirichlet(Calibrator):
         respondents = (
             np.full(len(training), ASSUMED_N) if n is None else np.where(unknown, ASSUMED_N, n)
         )
-        self.prior_counts_: dict[str, int] = {}
         samples = posterior_samples(
             training,
             respondents,
@@ -112,6 +113,7 @@ class Dirichlet(Calibrator):
             return self.prior
         learnt, settings = self.prior, training.elicited.settings
         groups, shapes = training.index.groups, block.shapes
+        self.prior_name_ = learnt.name
         self.prior_counts_ = dict(learnt.lacks(settings, groups, shapes))
         return lambda general: learnt_prior(learnt, settings, groups, shapes, general)
 
@@ -162,7 +164,7 @@ class Dirichlet(Calibrator):
             "seed": self.seed_,
             "cells_assumed_n": self.n_assumed_,
             "inference": self.inference,
-            "prior": self.prior.name if isinstance(self.prior, Learnt) else None,
+            "prior": self.prior_name_,
             "prior_counts": self.prior_counts_,
         }
 
@@ -178,7 +180,7 @@ class Dirichlet(Calibrator):
         self.seed_ = int(state["seed"])
         self.n_assumed_ = int(state["cells_assumed_n"])
         self.inference = state["inference"]
-        self.prior_counts_ = dict(state["prior_counts"])
+        self.prior_name_, self.prior_counts_ = state["prior"], dict(state["prior_counts"])
 
     def save_files(self, folder: Path) -> None:
         """Write the posterior as NetCDF, which ArviZ opens."""
