@@ -12,6 +12,7 @@ from scipy.stats import dirichlet_multinomial
 
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
+from calib.fitting import Inference
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
 from calib.posterior import log_dirichlet
@@ -105,6 +106,25 @@ def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
     assert low < 0.3 < high  # the simulator's default truth
     # The twin: an LLM that exaggerates nothing has slope one, and is excluded.
     assert high < 1.0
+
+
+@pytest.mark.parametrize("inference", ["laplace", "svi"])
+def test_approximations_agree_with_the_sampled_posterior(
+    survey: Paired, fitted: Dirichlet, inference: Inference
+) -> None:
+    training = survey.take(survey.index.question_of_row < 16)
+    approximate = Dirichlet(inference=inference).fit(training, seed=1)
+    ours, sampled = (model.posterior_["posterior"].dataset for model in (approximate, fitted))
+    for site in ("beta_between", "beta_within", "scale_linear", "scale_curve"):
+        mean, sd = float(sampled[site].mean()), float(sampled[site].std())
+        assert abs(float(ours[site].mean()) - mean) < 0.5 * sd
+        assert 0.6 * sd < float(ours[site].std()) < 1.5 * sd
+    test = survey.take(survey.index.question_of_row >= 16)
+    found, expected = (
+        model.predict(test.elicited).opinions.probs for model in (approximate, fitted)
+    )
+    assert np.abs(found - expected).max() < 0.05
+    assert diagnose(approximate.posterior_, with_loo=False).inference == inference
 
 
 def test_what_labels_say_is_learnt_and_told_of_other_questions() -> None:

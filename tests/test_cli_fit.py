@@ -1,0 +1,71 @@
+"""``calib fit`` with approximations and priors, and what ``calib diagnose`` says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_cli import calib, ok, refused
+
+from calib.simulate import simulate_survey
+from calib.survey import Group
+from calib.table import write_table
+
+GROUPS = [Group("PARTY", name) for name in ("left", "right", "centre")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table and a model fitted on it by its mode and curvature."""
+    folder = tmp_path_factory.mktemp("fit")
+    table = simulate_survey(n_questions=24, groups=GROUPS, n_options=(3, 4), seed=1).table
+    write_table(table, folder / "table.parquet")
+    done = ok("fit", folder / "table.parquet", "-o", folder / "model", "--inference", "laplace")
+    (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+    ok("fit", folder / "table.parquet", "-o", folder / "ridge", "--calibrator", "ridge")
+    return folder
+
+
+def test_a_fit_says_how_much_the_llm_exaggerates(folder: Path) -> None:
+    said = (folder / "said.txt").read_text(encoding="utf-8")
+    assert "exaggerates PARTY differences: " in said
+    document = json.loads(ok("diagnose", folder / "model", "--json").stdout)
+    factors = {one["group"]: one for one in document["exaggeration"]}
+    assert set(factors) == {None, "left", "right", "centre"}
+    # The simulator's slope is 0.3: some three times too large.
+    assert factors[None]["factor_lo"] < 1 / 0.3 < factors[None]["factor_hi"]
+
+
+def test_an_approximation_is_called_one(folder: Path) -> None:
+    document = json.loads(ok("diagnose", folder / "model", "--json").stdout)
+    assert document["inference"] == "laplace"
+    assert document["r_hat_max"] is None
+
+
+def test_a_model_can_be_the_prior_of_another(folder: Path) -> None:
+    ok(
+        "fit", folder / "table.parquet", "-o", folder / "second",
+        "--inference", "laplace", "--prior", folder / "model",
+    )  # fmt: skip
+    content = json.loads((folder / "second" / "model.json").read_text(encoding="utf-8"))
+    assert content["state"]["prior"] == "model"
+
+
+def test_a_model_without_a_posterior_is_no_prior(folder: Path) -> None:
+    said = refused(
+        "fit", folder / "table.parquet", "-o", folder / "none", "--prior", folder / "ridge"
+    )
+    assert "only a model with a posterior can be a prior" in said
+    assert not (folder / "none").exists()
+
+
+@pytest.mark.parametrize("words", [("--inference", "laplace"), ("--prior", "model")])
+def test_other_calibrators_have_neither(folder: Path, words: tuple[str, str]) -> None:
+    option, value = words
+    done = calib(
+        "fit", folder / "table.parquet", "-o", folder / "none", "--calibrator", "ridge",
+        option, folder / value if option == "--prior" else value,
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert f"ridge has no {option.removeprefix('--')} to choose" in done.stderr
