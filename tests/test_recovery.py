@@ -76,9 +76,7 @@ def no_question_error(data: Any) -> None:
     condition(dirichlet_regression, data={"kappa": 1e4})(data)
 
 
-def recovered(
-    model: Callable[[Any], None], seed: int, left_out: tuple[str, ...] = ()
-) -> Recovered:
+def recovered(model: Callable[[Any], None], seed: int, left_out: tuple[str, ...] = ()) -> Recovered:
     """One survey simulated and fitted."""
     truth = truth_from_the_prior(seed)
     simulated = simulate_survey(
@@ -138,9 +136,7 @@ def over_surveys(
 
 def rates(surveys: list[Recovered]) -> dict[str, np.ndarray]:
     """Share of intervals that hold, by parameter and survey."""
-    return {
-        name: np.array([one.held[name].mean() for one in surveys]) for name in surveys[0].held
-    }
+    return {name: np.array([one.held[name].mean() for one in surveys]) for name in surveys[0].held}
 
 
 def is_nominal(held: dict[str, np.ndarray]) -> bool:
