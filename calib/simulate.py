@@ -33,8 +33,9 @@ class Truth:
     scale_linear: float = 0.0
     scale_curve: float = -1.0
     """Effects of an option's place z in [-1/2, 1/2] and of z², centred over the options."""
-    sd_scale: float = 0.1
-    """Standard deviation of both between groups."""
+    sd_scale_linear: float = 0.1
+    sd_scale_curve: float = 0.1
+    """Standard deviations of these effects between groups."""
     sd_shape: float = 0.2
     """Standard deviation of what scales with one number of options have in common."""
     n_labels: int = 0
@@ -91,7 +92,8 @@ def simulate_survey(
             + (γ_g1 - γ1) · z + (γ_g2 - γ2) · (z² - mean z²)
         shares ~ Dirichlet(φ · softmax(η)),   counts ~ Multinomial(n, shares)
 
-    where parameters without g are the means of those drawn for the groups.
+    where parameters without g are those of ``truth``, around which the groups' deviate with
+    sum zero: independent normal deviations less their mean.
 
     Parameters
     ----------
@@ -148,13 +150,14 @@ def _group_effects(
     spreads = {
         "beta_between": truth.sd_between,
         "beta_within": truth.sd_within,
-        "scale_linear": truth.sd_scale,
-        "scale_curve": truth.sd_scale,
+        "scale_linear": truth.sd_scale_linear,
+        "scale_curve": truth.sd_scale_curve,
     }
-    return {
-        name: getattr(truth, name) + spread * rng.standard_normal(n_groups)
-        for name, spread in spreads.items()
-    }
+    effects = {}
+    for name, spread in spreads.items():
+        unit = rng.standard_normal(n_groups)
+        effects[name] = getattr(truth, name) + spread * (unit - unit.mean())
+    return effects
 
 
 def _answers(
