@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-slow lint docs clean
+.PHONY: help demo test test-slow lint benchmarks docs clean
 
 help:
 	@echo "make demo       the whole path, offline, on real answers and a real local LLM"
 	@echo "make test       lint and fast tests (PYTEST_ARGS='-k table' for some of them)"
 	@echo "make test-slow  the statistical suites"
 	@echo "make lint       ruff and mypy"
+	@echo "make benchmarks DATA=folder  held-out figures of real tables (hours)"
 	@echo "make docs       documentation in docs/_build/html"
 	@echo "make clean      remove the environment and everything built"
 
@@ -28,6 +29,12 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+benchmarks: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.heldout run $(DATA)
+	$(BIN)/python -m benchmarks.heldout report
+	$(BIN)/python -m benchmarks.ablation run $(DATA)
+	$(BIN)/python -m benchmarks.ablation report
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html

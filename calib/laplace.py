@@ -42,6 +42,15 @@ SETTLED: Final = 0.03
 """Relative change of every spread in a round at which the rounds end."""
 
 
+class Given(NamedTuple):
+    """Data, the spreads that are held, and where positions lie."""
+
+    data: Any
+    spreads: dict[str, jax.Array]
+    centre: Any = 0.0
+    width: Any = 1.0
+
+
 class Coordinates:
     """Flat positions of all unbounded sites but the spreads, in units of the start's reach.
 
@@ -53,7 +62,7 @@ class Coordinates:
         others = {site: at for site, at in start.values.items() if site not in self.spreads}
         # Traced: NumPyro checks concrete values against priors that it has not reached yet.
         begin = jax.jit(lambda given, values: unconstrain_fn(held, (given,), {}, values))(
-            (data, self.spreads), others
+            Given(data, self.spreads), others
         )
         local = begin.pop(LOCAL, jnp.zeros((0, 1)))
         self.local_shape = local.shape
@@ -63,14 +72,19 @@ class Coordinates:
         self.centre, self.unflatten = ravel_pytree(begin)
         self.n_shared, self.n_local = len(self.centre), local.size
 
-    def sites(self, shared: Any, local: Any) -> Any:
+    def given(self, data: Any, spreads: dict[str, jax.Array]) -> Given:
+        """All numbers that a compiled density depends on: none may be baked into it."""
+        return Given(data, spreads, self.centre, self.width)
+
+    def sites(self, given: Given, shared: Any, local: Any) -> Any:
         """The unbounded sites at a position of the shared parameters and the questions'."""
-        found = self.unflatten(self.centre + self.width * shared)
+        found = self.unflatten(given.centre + given.width * shared)
         return found | ({LOCAL: local} if self.n_local else {})
 
-    def of_flat(self, at: Any) -> Any:
+    def of_flat(self, given: Given, at: Any) -> Any:
         """The unbounded sites of a flat position."""
-        return self.sites(at[: self.n_shared], at[self.n_shared :].reshape(self.local_shape))
+        local = at[self.n_shared :].reshape(self.local_shape)
+        return self.sites(given, at[: self.n_shared], local)
 
 
 class Mode(NamedTuple):
@@ -82,9 +96,9 @@ class Mode(NamedTuple):
     spreads: dict[str, jax.Array]
 
 
-def held(given: tuple[Any, dict[str, jax.Array]]) -> None:
-    """The regression with its spreads held: data and spreads in one argument."""
-    condition(dirichlet_regression, data=given[1])(given[0])
+def held(given: Given) -> None:
+    """The regression with its spreads held."""
+    condition(dirichlet_regression, data=given.spreads)(given.data)
 
 
 def laplace(data: Any, start: Start, *, n_draws: int, seed: int) -> Samples:
@@ -103,20 +117,23 @@ def laplace(data: Any, start: Start, *, n_draws: int, seed: int) -> Samples:
     """
     coordinates, position, curvature, spreads = posterior_mode(data, start)
     drawn = position + curvature.draws(n_draws, np.random.default_rng(seed))
-    return draws_at("laplace draws", coordinates.of_flat, drawn, (data, spreads))
+    given = coordinates.given(data, spreads)
+    return draws_at("laplace draws", coordinates.of_flat, drawn, given)
 
 
-def draws_at(name: str, sites: Callable[[Any], Any], drawn: np.ndarray, given: Any) -> Samples:
+def draws_at(
+    name: str, sites: Callable[[Given, Any], Any], drawn: np.ndarray, given: Given
+) -> Samples:
     """Sites of the model at flat positions, in one chain; the held spreads among them."""
 
-    def read(positions: Any, given: Any) -> Any:
-        return jax.lax.map(
-            lambda one: constrain_fn(held, (given,), {}, sites(one), return_deterministic=True),
-            positions,
-        )
+    def read(positions: Any, given: Given) -> Any:
+        def one(at: Any) -> Any:
+            return constrain_fn(held, (given,), {}, sites(given, at), return_deterministic=True)
+
+        return jax.lax.map(one, positions)
 
     found = jax.device_get(compiled(name, read, drawn, given)(drawn, given))
-    found |= {sd: np.full(len(drawn), float(value)) for sd, value in given[1].items()}
+    found |= {sd: np.full(len(drawn), float(value)) for sd, value in given.spreads.items()}
     return Samples({site: values[None] for site, values in found.items()}, {})
 
 
@@ -130,16 +147,17 @@ def posterior_mode(data: Any, start: Start) -> Mode:
     coordinates = Coordinates(data, start)
     spreads = dict(coordinates.spreads)
 
-    def potential(at: Any, given: Any) -> Any:
-        return potential_energy(held, (given,), {}, coordinates.of_flat(at))
+    def potential(at: Any, given: Given) -> Any:
+        return potential_energy(held, (given,), {}, coordinates.of_flat(given, at))
 
     n_shared = coordinates.n_shared
     position = np.zeros(n_shared + coordinates.n_local)
     slope_of = jax.value_and_grad(potential)
-    program = compiled("laplace", slope_of, position, (data, spreads))
+    program = compiled("laplace", slope_of, position, coordinates.given(data, spreads))
     for _ in range(MAX_ROUNDS):
+        now = coordinates.given(data, dict(spreads))
 
-        def at(position: np.ndarray, given: Any = (data, dict(spreads))) -> tuple[float, Any]:
+        def at(position: np.ndarray, given: Given = now) -> tuple[float, Any]:
             value, slope = program(position, given)
             return float(value), np.asarray(slope)
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpyro.infer.util import potential_energy
 
-from calib.laplace import LOCAL, draws_at, held, posterior_mode
+from calib.laplace import LOCAL, Given, draws_at, held, posterior_mode
 from calib.models import RegressionData
 from calib.sampling import Samples, Start, compiled
 
@@ -82,19 +82,17 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
     def shared(at: Any, frame: Any) -> Any:
         return frame[0] + frame[1] @ at
 
-    def minus_bound(guide: Guide, key: Any, given: Any, frame: Any) -> Any:
+    def minus_bound(guide: Guide, key: Any, given: Given, frame: Any) -> Any:
         """Of a portion; ``guide`` is that of the portion too."""
         key_shared, key_local = jax.random.split(key)
         at = guide.mean + jnp.exp(guide.log_sd) * jax.random.normal(key_shared, (n_shared,))
         noise = jax.random.normal(key_local, guide.local_mean.shape)
         local = guide.local_mean + jnp.exp(guide.local_log_sd) * noise
-        entropy = guide.log_sd.sum() + given[0].repeats * guide.local_log_sd.sum()
-        return potential_energy(held, (given,), {}, coordinates.sites(shared(at, frame), local)) - (
-            entropy
-        )
+        entropy = guide.log_sd.sum() + given.data.repeats * guide.local_log_sd.sum()
+        sites = coordinates.sites(given, shared(at, frame), local)
+        return potential_energy(held, (given,), {}, sites) - entropy
 
-    def run(key: Any, given: Any, frame: Any) -> Any:
-        data, spreads = given
+    def run(key: Any, given: Given, frame: Any) -> Any:
         local = jnp.zeros((n_questions, n_options if has_local else 0))
         guide = Guide(jnp.zeros(n_shared), jnp.zeros(n_shared), local, local)
         zero = jax.tree.map(jnp.zeros_like, guide)
@@ -114,7 +112,7 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
 
             guide, first, second = (part_of(values) for values in state)
             loss, slope = jax.value_and_grad(minus_bound)(
-                guide, key_draw, (portion(data, chosen), spreads), frame
+                guide, key_draw, given._replace(data=portion(given.data, chosen)), frame
             )
             # A question moves for itself, not for those that it stands for.
             share = size / n_questions
@@ -138,14 +136,16 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
         (guide, _, _), bound = jax.lax.scan(step, begin, jnp.arange(N_STEPS, dtype=float))
         return guide, bound
 
-    key, given, frame = jax.random.key(seed), (data, spreads), (origin, directions)
+    key, given, frame = jax.random.key(seed), coordinates.given(data, spreads), (origin, directions)
     guide, bound = jax.device_get(compiled("svi", run, key, given, frame)(key, given, frame))
     noise = np.random.default_rng([seed, 1]).standard_normal((n_draws, n_shared))
     drawn = position[:n_shared] + (guide.mean + np.exp(guide.log_sd) * noise) @ directions.T
-    one_question = portion(data, np.arange(1)), spreads
-    nowhere = jnp.zeros((1, n_options))
+    one_question = coordinates.given(portion(data, np.arange(1)), spreads)
     samples = draws_at(
-        "svi draws", lambda at: coordinates.sites(at, nowhere), np.asarray(drawn), one_question
+        "svi draws",
+        lambda given, at: coordinates.sites(given, at, jnp.zeros((1, n_options))),
+        np.asarray(drawn),
+        one_question,
     )
     kept = {site: draws for site, draws in samples.sites.items() if site not in OF_QUESTIONS}
     return Samples(kept, {"bound": bound[None]})
