@@ -176,7 +176,7 @@ def surveys() -> list[Recovered]:
 
 @pytest.fixture(scope="module")
 def surveys_without_question_error() -> Iterator[list[Recovered]]:
-    return over_surveys(no_question_error, 40, left_out=("kappa",))
+    return over_surveys(no_question_error, 20, left_out=("kappa",))
 
 
 def test_known_parameters_lie_in_their_intervals_at_the_nominal_rate(
