@@ -64,19 +64,23 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
 
     draws = posterior["posterior"].dataset
     top_level = [str(name) for name in draws if name != "question_logit"]
+    sampled = inference == "nuts"
     summary = arviz_stats.summary(
-        posterior, var_names=top_level, kind="all", round_to="none", ci_prob=0.9
+        posterior,
+        var_names=top_level,
+        # Held spreads do not vary: of them there is no effective number of draws.
+        kind="all" if sampled else "stats",
+        round_to="none",
+        ci_prob=0.9,
     )
     # Options that a shape of scale does not have.
     summary = summary[summary["mean"].notna()]
+    columns = ("mean", "sd", "r_hat", "ess_bulk", "ess_tail")
     parameters = [
-        {
-            "name": str(name),
-            **{key: float(row[key]) for key in ("mean", "sd", "r_hat", "ess_bulk", "ess_tail")},
-        }
+        {"name": str(name), **{key: float(row.get(key, np.nan)) for key in columns}}
         for name, row in summary.iterrows()
     ]
-    if inference != "nuts":
+    if not sampled:
         nan = float("nan")
         return Diagnosis(
             trusted=True,
@@ -88,9 +92,7 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
             n_divergences=0,
             bfmi_min=nan,
             loo=_loo(posterior) if with_loo else None,
-            parameters=[
-                row | dict.fromkeys(("r_hat", "ess_bulk", "ess_tail"), nan) for row in parameters
-            ],
+            parameters=parameters,
         )
     r_hat = float(summary["r_hat"].astype(float).max())
     bulk = float(summary["ess_bulk"].astype(float).min())
