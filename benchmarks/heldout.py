@@ -52,7 +52,7 @@ class Study:
 STUDIES: Final = {
     "opinionqa": Study("opinionqa_dev", "prompt=sd"),
     "synthbench": Study("synthbench_dev", "prompt=base"),
-    "nytimes": Study("nytimes_dev", "elicitation=verbalized,prompt=sd"),
+    "nytimes": Study("nytimes_dev", "model=gpt-4,elicitation=verbalized,prompt=sd"),
     "opinionqa-sources": Study("opinionqa_dev", "all,prompt=sd|base"),
     "synthbench-sources": Study("synthbench_dev", "all"),
 }
