@@ -197,7 +197,7 @@ def fit(
             click.echo(str(factor))
         from calib.diagnostics import diagnose
 
-        diagnosis = diagnose(fitted.posterior_)
+        diagnosis = diagnose(fitted.posterior_, with_loo=False)
         if not diagnosis.trusted:
             problems = "; ".join(diagnosis.problems)
             click.echo(f"warning: this fit is not to be trusted: {problems}", err=True)
