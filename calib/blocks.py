@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from calib.formulas import Covariates
+from calib.formulas import Covariates, mean_over_peers
 from calib.opinions import Index
 from calib.survey import Question, Shape
 
@@ -83,11 +83,12 @@ class Block:
         mean = square.sum(axis=1, keepdims=True) / np.maximum(exists.sum(axis=1, keepdims=True), 1)
         attributes = sorted({group.attribute for group in index.groups})
         attribute = np.array([attributes.index(group.attribute) for group in index.groups])
+        mask = self.of_rows(index.mask)
         return Covariates(
             probs=np.stack([self.of_rows(source) for source in probs]),
-            mask=self.of_rows(index.mask),
+            mask=mask,
             group=self.of_rows(index.group_of_row),
-            attribute=self.of_rows(attribute[index.group_of_row]),
+            peers=mean_over_peers(self.of_rows(attribute[index.group_of_row]), mask),
             place=place,
             curve=np.where(exists, square - mean, 0.0),
             shape=shape,

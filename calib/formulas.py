@@ -10,14 +10,12 @@ slots. So everything that the groups of a question share is a broadcast.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Array = Any
-
-SHAPE_SPREAD: Final = 0.2
-"""Prior standard deviation of what a shape of scale adds to the logit of each option."""
 
 
 class Covariates(NamedTuple):
@@ -28,8 +26,8 @@ class Covariates(NamedTuple):
     mask: Bool[Array, "question slot option"]
     """Options that were offered; none in an empty slot."""
     group: Int[Array, "question slot"]
-    attribute: Int[Array, "question slot"]
-    """Number of the group's attribute; each attribute's groups are all respondents."""
+    peers: Float[Array, "question slot slot"]
+    """Takes the mean over the groups of a group's attribute, see ``mean_over_peers``."""
     place: Float[Array, "question option"]
     """Place on the scale in [-1/2, 1/2]; 0 on nominal scales."""
     curve: Float[Array, "question option"]
@@ -87,14 +85,22 @@ def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -
     logs = xp.where(data.mask, logs - centre, 0.0)
     between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
     within = xp.where(data.mask, logs - between[..., None, :], 0.0)
-    asked = data.mask.any(axis=-1)
-    same = data.attribute[:, :, None] == data.attribute[:, None, :]
-    same = same & asked[:, :, None] & asked[:, None, :]
-    alike = same & (same.sum(axis=-1, keepdims=True) > 1)
-    share = alike / xp.maximum(alike.sum(axis=-1, keepdims=True), 1)
-    contradiction = (share[..., None] * within[..., None, :, :]).sum(axis=-2)
-    within = xp.where(data.mask, within - contradiction, 0.0)
-    return Design(between, within)
+    contradiction = xp.matmul(data.peers, within)
+    return Design(between, xp.where(data.mask, within - contradiction, 0.0))
+
+
+def mean_over_peers(
+    attribute: Int[np.ndarray, "question slot"], mask: Bool[np.ndarray, "question slot option"]
+) -> Float[np.ndarray, "question slot slot"]:
+    """Matrices that take the mean over a question's groups of the same attribute.
+
+    Zero for a group that is alone in its attribute, and in empty slots.
+    """
+    asked = np.asarray(mask.any(axis=2))
+    same = attribute[:, :, None] == attribute[:, None, :]
+    alike = same & asked[:, :, None] & asked[:, None, :]
+    count = alike.sum(axis=2, keepdims=True)
+    return np.where(count > 1, alike / np.maximum(count, 1), 0.0)
 
 
 def question_mean(

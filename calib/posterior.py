@@ -13,7 +13,6 @@ from calib.anchor import Anchors
 from calib.blocks import Block
 from calib.errors import FitError
 from calib.formulas import (
-    SHAPE_SPREAD,
     Common,
     Covariates,
     GroupEffects,
@@ -24,6 +23,7 @@ from calib.formulas import (
 )
 from calib.margins import shares_with_margins
 from calib.opinions import Elicited
+from calib.prior import GROUP_PARTS, SHAPE_SPREAD
 from calib.survey import Group, QuestionKey, Shape
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Posterior:
             return None
         columns = {
             part: np.stack([self._off(part, group) for group in groups], axis=-1)
-            for part in ("between", "within", "scale_linear", "scale_curve")
+            for part in GROUP_PARTS
         }
         return GroupEffects(self.sites["beta_within"], *columns.values())
 

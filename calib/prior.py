@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from calib.formulas import SHAPE_SPREAD, Array
+from calib.formulas import Array
 from calib.survey import Group, Setting, Shape
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GROUP_PARTS: Final = ("between", "within", "scale_linear", "scale_curve")
 """Of what groups differ: two slopes, two terms of the scale."""
+SHAPE_SPREAD: Final = 0.2
+"""Standard deviation of what a shape of scale adds to the logit of each option."""
 TRANSFER: Final = 0.25
 """How far another survey's parameters may lie from this one's, in standard deviations of the
 general prior; their posterior's own doubt is added to it."""
@@ -150,8 +152,10 @@ def learnt_prior(
         "log_floor": narrowed(of_sources("log_floor", 1.0), general.log_floor),
         "scale_linear": narrowed(sites["scale_linear"], general.scale_linear),
         "scale_curve": narrowed(sites["scale_curve"], general.scale_curve),
-        "log_kappa": narrowed(np.log(sites["kappa"]), general.log_kappa),
     }
+    # With one group a question and a cell have their error together: another quantity.
+    if ("phi" in sites) == (len(groups) > 1):
+        given["log_kappa"] = narrowed(np.log(sites["kappa"]), general.log_kappa)
     loc, scale = (np.array(part) for part in general.shape_logit)
     for number, shape in enumerate(shapes):
         if shape in learnt.shapes:

@@ -13,7 +13,7 @@ from calib.prior import GROUP_PARTS, Normal, Prior
 PRECISION_GUESSED: Final = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
 SPREAD_GUESSED: Final = 0.13
-"""Median of the prior of how much groups differ, ``calib.models.SPREAD``."""
+"""Median of the prior of how much groups differ, ``calib.prior.general_prior``."""
 REACH: Final = {
     "sd_label": 0.3,
     "label_unit": 0.8,
