@@ -28,6 +28,7 @@ from calib.heldout import HeldOut, held_out
 from calib.paired import pair, settings_of
 from calib.prior import Gamma, Normal, Prior
 from calib.sources import parse_sources
+from calib.summary import plain
 from calib.table import read_table
 
 SETTINGS: Final = (
@@ -192,7 +193,7 @@ def run(data: Path) -> None:
     """Run all variants and keep their figures."""
     document = record(SEED) | {"settings": [run_setting(data, *one) for one in SETTINGS]}
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(document, indent=1)
+    text = json.dumps(plain(document), indent=1)
     (RESULTS / "ablation.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -31,7 +31,7 @@ from calib.opinions import Index, Opinions, close
 from calib.paired import Paired, pair, settings_of
 from calib.scores import noise_floor
 from calib.sources import parse_sources, sources_label
-from calib.summary import clustered_difference, summarise
+from calib.summary import clustered_difference, plain, summarise
 from calib.table import read_table
 
 FOLDS: Final = 5
@@ -320,7 +320,7 @@ def run(data: Path, names: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names or tuple(STUDIES):
         document = record(SEED) | {"rows": run_study(STUDIES[name], data)}
-        text = json.dumps(document, indent=1, allow_nan=True)
+        text = json.dumps(plain(document), indent=1)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -161,6 +161,7 @@ def fit(
     All selected settings are sources of the one fit.
     """
     from calib.base import make_calibrator
+    from calib.dirichlet import Dirichlet
     from calib.exaggeration import exaggeration
     from calib.modelfile import save_model, table_hash
     from calib.paired import pair
@@ -192,15 +193,17 @@ def fit(
         **{name: count for name, count in getattr(fitted, "prior_counts_", {}).items() if count},
     }
     show_pairs(f"model {output}", summary, console())
-    if hasattr(fitted, "posterior_"):
-        for factor in exaggeration(fitted.posterior_, attributes_only=True):
-            click.echo(str(factor))
+    if isinstance(fitted, Dirichlet):
         from calib.diagnostics import diagnose
 
+        for factor in exaggeration(fitted.posterior_, fitted.groups_, attributes_only=True):
+            click.echo(str(factor))
         diagnosis = diagnose(fitted.posterior_, with_loo=False)
         if not diagnosis.trusted:
             problems = "; ".join(diagnosis.problems)
             click.echo(f"warning: this fit is not to be trusted: {problems}", err=True)
+        elif diagnosis.inference != "nuts":
+            click.echo(diagnosis.verdict)
 
 
 @main.command()
@@ -326,13 +329,14 @@ def evaluate(
 @JSON
 def diagnose(model: Path, as_json: bool) -> None:
     """Say whether the sampling behind MODEL is to be trusted; exit 1 where it is not."""
+    from calib.dirichlet import Dirichlet
     from calib.errors import Fault
     from calib.modelfile import load_model
     from calib.show import console, show_pairs
     from calib.summary import plain
 
     calibrator = load_model(model).calibrator
-    if not hasattr(calibrator, "posterior_"):
+    if not isinstance(calibrator, Dirichlet):
         raise DataError(
             Fault(
                 rule="only models with a posterior have diagnostics",
@@ -345,7 +349,7 @@ def diagnose(model: Path, as_json: bool) -> None:
     from calib.exaggeration import exaggeration
 
     diagnosis = run(calibrator.posterior_)
-    factors = exaggeration(calibrator.posterior_)
+    factors = exaggeration(calibrator.posterior_, calibrator.groups_)
     if as_json:
         document = diagnosis.as_dict() | {"exaggeration": [one._asdict() for one in factors]}
         _print_json(plain(document))
@@ -360,7 +364,7 @@ def diagnose(model: Path, as_json: bool) -> None:
             click.echo(str(factor))
         for problem in diagnosis.problems:
             click.echo(problem)
-        click.echo("trusted" if diagnosis.trusted else "not to be trusted")
+        click.echo(diagnosis.verdict)
     if not diagnosis.trusted:
         click.get_current_context().exit(1)
 

@@ -15,9 +15,11 @@ MAX_R_HAT: Final = 1.01
 MIN_ESS: Final = 400.0
 MIN_BFMI: Final = 0.3
 MAX_PARETO_K: Final = 0.7
+BOUND_MAY_RISE: Final = 0.01
 """Limits of the verdict: Vehtari et al. 2021 (doi:10.1214/20-BA1221) for R-hat and effective
 draws, Betancourt 2016 (arXiv:1604.00695) for BFMI, Vehtari et al. 2017
-(doi:10.1007/s11222-016-9696-4) for the Pareto shape."""
+(doi:10.1007/s11222-016-9696-4) for the Pareto shape; ours for the bound of ``svi``: nats a row
+from the third quarter of the steps to the last, beyond three standard errors."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Diagnosis:
     trusted: bool
     """False where any of ``problems`` makes the fit unfit for use."""
     inference: str
-    """``nuts``, or the approximation whose draws these are: it has found its optimum, or there
-    would be no fit, and what follows of chains and energy is NaN."""
+    """``nuts``, or the approximation whose draws these are; of one, what follows of chains and
+    energy is NaN."""
     problems: tuple[str, ...]
     r_hat_max: float
     """Largest over top-level parameters; 1 is perfect."""
@@ -44,6 +46,18 @@ class Diagnosis:
     parameters: list[dict[str, Any]]
     """Name, mean, sd, r_hat, ess_bulk, ess_tail of every top-level parameter."""
 
+    @property
+    def verdict(self) -> str:
+        """In a few words."""
+        if not self.trusted:
+            return "not to be trusted"
+        if self.inference == "nuts":
+            return "trusted"
+        return (
+            f"approximated by {self.inference}: intervals are as good as a normal posterior is; "
+            "fit with --inference nuts to check"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
@@ -56,7 +70,10 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
     is at most ``MAX_R_HAT`` and bulk and tail effective draws at least ``MIN_ESS`` for each, no
     transition diverged and BFMI is at least ``MIN_BFMI`` in every chain. The verdict does not
     hang on the leave-one-out figures, which take half the time: ``with_loo=False`` omits them.
-    An approximation has no chains to compare and is trusted as far as it goes.
+
+    An approximation has no chains to compare, and nothing here says how near the posterior it
+    is. ``laplace`` has found its mode, or there would be no fit; the bound of ``svi`` must have
+    settled, see ``BOUND_MAY_RISE``.
     """
     import arviz_stats
 
@@ -73,8 +90,10 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
         round_to="none",
         ci_prob=0.9,
     )
-    # Options that a shape of scale does not have.
-    summary = summary[summary["mean"].notna()]
+    # Options that a shape of scale does not have are no parameters; any other undefined figure
+    # counts against the fit.
+    absent = summary["mean"].isna() & summary.index.str.startswith("shape_logit[")
+    summary = summary[~absent]
     columns = ("mean", "sd", "r_hat", "ess_bulk", "ess_tail")
     parameters = [
         {"name": str(name), **{key: float(row.get(key, np.nan)) for key in columns}}
@@ -82,10 +101,11 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
     ]
     if not sampled:
         nan = float("nan")
+        problems = _unsettled(posterior) if inference == "svi" else []
         return Diagnosis(
-            trusted=True,
+            trusted=not problems,
             inference=inference,
-            problems=(),
+            problems=tuple(problems),
             r_hat_max=nan,
             ess_bulk_min=nan,
             ess_tail_min=nan,
@@ -94,9 +114,9 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
             loo=_loo(posterior) if with_loo else None,
             parameters=parameters,
         )
-    r_hat = float(summary["r_hat"].astype(float).max())
-    bulk = float(summary["ess_bulk"].astype(float).min())
-    tail = float(summary["ess_tail"].astype(float).min())
+    r_hat = float(np.max(summary["r_hat"].to_numpy(float)))
+    bulk = float(np.min(summary["ess_bulk"].to_numpy(float)))
+    tail = float(np.min(summary["ess_tail"].to_numpy(float)))
     stats = posterior["sample_stats"].dataset
     divergences = int(stats["diverging"].sum())
     bfmi = _bfmi(stats["energy"].to_numpy())
@@ -124,6 +144,18 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
         loo=_loo(posterior) if with_loo else None,
         parameters=parameters,
     )
+
+
+def _unsettled(posterior: DataTree) -> list[str]:
+    """The problem of a bound that still moved when the steps ended, if it did."""
+    bound = posterior["sample_stats"].dataset["bound"].to_numpy()[0]
+    before, last = (part for part in np.array_split(bound, 4)[2:])
+    noise = np.sqrt(before.var(ddof=1) / before.size + last.var(ddof=1) / last.size)
+    allowed = BOUND_MAY_RISE * posterior["constant_data"].sizes["row"]
+    rise = float(last.mean() - before.mean())
+    if abs(rise) <= allowed + 3.0 * noise:
+        return []
+    return [f"the bound moved by {rise:.0f} nats in the last quarter of the steps: not settled"]
 
 
 def _bfmi(energy: np.ndarray) -> float:

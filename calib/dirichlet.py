@@ -36,14 +36,16 @@ class Dirichlet(Calibrator):
 
     The human counts of a cell are Dirichlet-multinomial around the softmax of the LLM's
     log shares, split into what the groups of a question share and how each differs, with
-    slopes for each group around those of the population; see
-    ``calib.models.dirichlet_regression``. Sampled by NUTS in 64 bit.
+    slopes for each group around those of the population, and of what options of one scale
+    shape and of one label have in common; see ``calib.models.dirichlet_regression``. Sampled
+    by NUTS in 64 bit, or approximated: the tree's attribute ``inference`` says which.
 
     Declared behaviour: a group not seen in training gets a draw from the population of
     groups (counted as ``rows_of_unseen_groups``), and likewise a shape of scale not seen
     (``rows_of_unseen_scale_shapes``); a source silent in a cell is filled from
     those that spoke (``source_cells_filled``); where ``n_human`` is unknown ``ASSUMED_N``
-    is taken (``training_cells_assumed_n``).
+    is taken (``training_cells_assumed_n``); what a prior learnt elsewhere does not know of
+    settings, groups and scale shapes keeps the general prior (``prior_…_not_known``).
 
     The mean over a question's groups is taken over the cells at hand, so predict all
     groups of a question together.

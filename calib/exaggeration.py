@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from calib.survey import Group
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -14,12 +17,13 @@ LEVEL: Final = 0.9
 
 
 class Exaggeration(NamedTuple):
-    """1/β^within of a source for one group, or for the groups of one attribute on average.
+    """1/β^within for one group, or for the groups of one attribute on average.
 
     4 means that the LLM's differences are four times people's, on the log-share scale.
     """
 
     source: str
+    """The setting; of several in one fit the slopes are summed, see ``exaggeration``."""
     attribute: str
     group: str | None
     """None for the attribute."""
@@ -45,28 +49,37 @@ class Exaggeration(NamedTuple):
         return f"{self.source} {verb} {of}: {self.factor:.1f} times (90 % interval {ends})"
 
 
-def exaggeration(posterior: DataTree, *, attributes_only: bool = False) -> list[Exaggeration]:
-    """Factors of every source: each attribute of two or more groups, then each group.
+def exaggeration(
+    posterior: DataTree, groups: Sequence[Group], *, attributes_only: bool = False
+) -> list[Exaggeration]:
+    """Each attribute of two or more groups, then each group.
 
     Empty where the model has one group. An attribute's slope is the mean over its groups.
+    Sources of one fit share the work, and a slope of one of them alone says little: theirs
+    are summed, which is the slope where all of them say the same.
+
+    Parameters
+    ----------
+    groups
+        Of the model, in the posterior's order.
     """
     draws = posterior["posterior"].dataset
     if "beta_within_group" not in draws:
         return []
-    slopes = draws["beta_within_group"].transpose("source", "group", ...)
-    names = [str(name).split(": ", 1) for name in slopes["group"].to_numpy()]
+    sources = [str(name) for name in draws["source"].to_numpy()]
+    who = sources[0] if len(sources) == 1 else f"the mean of {len(sources)} sources"
+    slopes = draws["beta_within_group"].sum("source", skipna=False).transpose("group", ...)
+    of_groups = slopes.to_numpy().reshape(len(groups), -1)
     found = []
-    for source in slopes["source"].to_numpy():
-        of_groups = slopes.sel(source=source).to_numpy().reshape(len(names), -1)
-        for attribute in dict.fromkeys(attribute for attribute, _ in names):
-            own = [attribute == one for one, _ in names]
-            if sum(own) > 1:
-                found.append(_factor(str(source), attribute, None, of_groups[own].mean(axis=0)))
-        if not attributes_only:
-            found += [
-                _factor(str(source), attribute, group, of_group)
-                for (attribute, group), of_group in zip(names, of_groups, strict=True)
-            ]
+    for attribute in dict.fromkeys(group.attribute for group in groups):
+        own = [attribute == group.attribute for group in groups]
+        if sum(own) > 1:
+            found.append(_factor(who, attribute, None, of_groups[own].mean(axis=0)))
+    if not attributes_only:
+        found += [
+            _factor(who, *group, of_group)
+            for group, of_group in zip(groups, of_groups, strict=True)
+        ]
     return found
 
 

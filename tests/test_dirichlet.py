@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import arviz_base
 import numpy as np
 import pytest
 from builders import known_distortion
@@ -177,6 +178,34 @@ def test_dirichlet_draws_have_their_moments_and_stay_finite() -> None:
     np.testing.assert_allclose(
         draws.var(axis=0), a * (total - a) / (total**2 * (total + 1)), atol=3e-3
     )
+
+
+def test_an_undefined_parameter_counts_against_a_fit(fitted: Dirichlet) -> None:
+    broken = fitted.posterior_.copy(deep=True)
+    broken["posterior"]["scale_linear"].loc[{"chain": 0}] = np.nan
+    diagnosis = diagnose(broken, with_loo=False)
+    assert not diagnosis.trusted
+    assert np.isnan(diagnosis.r_hat_max)
+
+
+def test_a_bound_that_still_rises_is_not_trusted() -> None:
+    rows, steps = 100, np.arange(400.0)
+    noise = np.random.default_rng(0).normal(size=steps.size)
+
+    def of(bound: np.ndarray) -> bool:
+        tree = arviz_base.from_dict(
+            {
+                "posterior": {"kappa": np.ones((1, 50))},
+                "sample_stats": {"bound": bound[None]},
+                "constant_data": {"n": np.ones(rows)},
+            },
+            dims={"n": ["row"]},
+            attrs={"/": {"inference": "svi"}},
+        )
+        return diagnose(tree, with_loo=False).trusted
+
+    assert of(-np.exp(-steps / 20.0) + noise)
+    assert not of(0.1 * steps + noise)
 
 
 def test_chains_that_disagree_are_not_trusted(fitted: Dirichlet) -> None:
