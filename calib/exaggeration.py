@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from calib.formulas import log_share_unit
 from calib.survey import Group
 
 if TYPE_CHECKING:
-    from xarray import DataTree
+    from xarray import DataArray, Dataset, DataTree
 
 LEVEL: Final = 0.9
 
 
 class Exaggeration(NamedTuple):
-    """1/β^within for one group, or for the groups of one attribute on average.
+    """1/slope for one group, or for the groups of one attribute on average.
 
     4 means that the LLM's differences are four times people's, on the log-share scale.
     """
@@ -30,7 +31,7 @@ class Exaggeration(NamedTuple):
     slope: float
     slope_lo: float
     slope_hi: float
-    """Posterior median of β^within and its 90 % interval."""
+    """Posterior median of β^within u(ε), the slope on log(p + ε), and its 90 % interval."""
     factor: float
     factor_lo: float
     factor_hi: float
@@ -68,7 +69,8 @@ def exaggeration(
         return []
     sources = [str(name) for name in draws["source"].to_numpy()]
     who = sources[0] if len(sources) == 1 else f"the mean of {len(sources)} sources"
-    slopes = draws["beta_within_group"].sum("source", skipna=False).transpose("group", ...)
+    slopes = log_share_slopes(draws, "beta_within_group").sum("source", skipna=False)
+    slopes = slopes.transpose("group", ...)
     of_groups = slopes.to_numpy().reshape(len(groups), -1)
     found = []
     for attribute in dict.fromkeys(group.attribute for group in groups):
@@ -81,6 +83,12 @@ def exaggeration(
             for group, of_group in zip(groups, of_groups, strict=True)
         ]
     return found
+
+
+def log_share_slopes(draws: Dataset, name: str) -> DataArray:
+    """Slopes on log(p + ε) itself, which the model has in units of ``log_share_unit``."""
+    slopes: DataArray = draws[name] * log_share_unit(np, np.exp(draws["log_floor"]))
+    return slopes
 
 
 def _factor(

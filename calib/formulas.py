@@ -10,12 +10,16 @@ slots. So everything that the groups of a question share is a broadcast.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Array = Any
+
+FLOOR: Final = 0.02
+"""What is added to elicited shares before the logarithm, where nothing else is known."""
 
 
 class Covariates(NamedTuple):
@@ -72,7 +76,11 @@ class GroupEffects(NamedTuple):
 
 
 def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -> Design:
-    """ℓ = log(p + ε) centred over the options of a cell: mean over groups, and groups' own.
+    """ℓ = u(ε) log(p + ε) centred over the options of a cell: mean over groups, and groups' own.
+
+    ε is learnt, and u(ε) keeps the step from a share of 0 to one of 1 as long as it is at
+    ``FLOOR``: slopes then mean the same whatever ε is. With ε alone a small slope and a large
+    floor say nearly the same, and a sampler crawls between the two.
 
     The groups of an attribute are all respondents, whichever the attribute. Where an LLM's
     mean over the groups of one attribute differs from that over all, it contradicts itself,
@@ -80,13 +88,18 @@ def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -
     hand, where there are two or more.
     """
     floor = xp.exp(log_floor)[..., None, None, None]
-    logs = xp.where(data.mask, xp.log(data.probs + floor), 0.0)
+    logs = xp.where(data.mask, log_share_unit(xp, floor) * xp.log(data.probs + floor), 0.0)
     centre = logs.sum(axis=-1, keepdims=True) / xp.maximum(data.mask.sum(axis=-1, keepdims=True), 1)
     logs = xp.where(data.mask, logs - centre, 0.0)
     between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
     within = xp.where(data.mask, logs - between[..., None, :], 0.0)
     contradiction = xp.matmul(data.peers, within)
     return Design(between, xp.where(data.mask, within - contradiction, 0.0))
+
+
+def log_share_unit(xp: Any, floor: Any) -> Any:
+    """u(ε) = log(1 + 1/ε₀) / log(1 + 1/ε), with ε₀ = ``FLOOR``."""
+    return math.log1p(1.0 / FLOOR) / xp.log1p(1.0 / floor)
 
 
 def mean_over_peers(

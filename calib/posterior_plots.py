@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from calib.errors import DataError, Fault
+from calib.exaggeration import log_share_slopes
 from calib.plots import CALIBRATED, CHAINS, INK, RAW, Plot, finish, label, new_figure, tidy
 
 if TYPE_CHECKING:
@@ -61,17 +62,14 @@ def read_posterior(path: Path) -> xr.Dataset:
 
 
 def group_effects(posterior: xr.Dataset) -> list[GroupEffect]:
-    """Slopes by source and group; empty where the model has none."""
+    """Slopes on log shares by source and group; empty where the model has none."""
     names = ("beta_between_group", "beta_within_group")
     if any(name not in posterior or "group" not in posterior[name].dims for name in names):
         return []
-    slopes = []
-    for name in names:
-        variable = posterior[name]
-        if "source" not in variable.dims:
-            variable = variable.expand_dims(source=["all"])
-        slopes.append(variable.transpose("chain", "draw", "source", "group"))
-    between, within = slopes
+    between, within = (
+        log_share_slopes(posterior, name).transpose("chain", "draw", "source", "group")
+        for name in names
+    )
     effects = []
     for i, source in enumerate(within["source"].to_numpy()):
         for j, group in enumerate(within["group"].to_numpy()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from calib.formulas import Array
+from calib.formulas import FLOOR, Array
 from calib.survey import Group, Setting, Shape
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def general_prior(n_sources: int, n_groups: int, n_shapes: int, n_options: int) 
     return Prior(
         beta_between=each(0.8 / n_sources, 0.5 * share),
         beta_within=each(0.5 / n_sources, 0.5 * share),
-        log_floor=each(np.log(0.02), 1.0),
+        log_floor=each(np.log(FLOOR), 1.0),
         scale_linear=Normal(np.array(0.0), np.array(1.0)),
         scale_curve=Normal(np.array(0.0), np.array(2.0)),
         shape_logit=Normal(np.zeros(shapes), np.full(shapes, SHAPE_SPREAD)),

@@ -18,6 +18,7 @@ from calib.densities import (
     log_rising,
 )
 from calib.formulas import (
+    FLOOR,
     Common,
     Covariates,
     GroupEffects,
@@ -180,8 +181,9 @@ def test_groups_deviate_from_the_mean_of_their_attribute() -> None:
     # Two parties that differ by party, and two sexes that the LLM puts elsewhere though they
     # are the same people: only the first is a difference of groups.
     probs = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9], [0.1, 0.9]])
-    parts = design(np, cells_of([0, 0, 1, 1], probs), np.array([-50.0]))
-    logs = np.log(probs) - np.log(probs).mean(axis=1, keepdims=True)
+    parts = design(np, cells_of([0, 0, 1, 1], probs), np.array([np.log(FLOOR)]))
+    logs = np.log(probs + FLOOR)
+    logs -= logs.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(parts.between[0, 0], logs.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(parts.within[0, 0, :2], logs[:2] - logs[:2].mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(parts.within[0, 0, 2:], 0.0, atol=1e-12)
@@ -189,6 +191,17 @@ def test_groups_deviate_from_the_mean_of_their_attribute() -> None:
 
 def test_a_group_alone_in_its_attribute_deviates_from_the_question() -> None:
     probs = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]])
-    parts = design(np, cells_of([0, 0, 1], probs), np.array([-50.0]))
-    logs = np.log(probs) - np.log(probs).mean(axis=1, keepdims=True)
+    parts = design(np, cells_of([0, 0, 1], probs), np.array([np.log(FLOOR)]))
+    logs = np.log(probs + FLOOR)
+    logs -= logs.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(parts.within[0, 0, 2], logs[2] - logs.mean(axis=0), atol=1e-12)
+
+
+def test_a_step_from_nothing_to_all_is_as_long_whatever_the_floor() -> None:
+    probs = np.array([[1.0, 0.0], [0.6, 0.4]])
+    steps = []
+    for floor in (0.001, FLOOR, 0.2):
+        ends = design(np, cells_of([0, 1], probs), np.array([np.log(floor)]))
+        logs = ends.between[0, 0] + ends.within[0, 0, 0]
+        steps.append(logs[0] - logs[1])
+    np.testing.assert_allclose(steps, np.log((1 + FLOOR) / FLOOR), rtol=1e-12)

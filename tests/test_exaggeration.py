@@ -13,12 +13,19 @@ from calib.survey import Group
 GROUPS = (Group("PARTY", "left"), Group("PARTY", "right"), Group("SEX", "Female"))
 
 
-def posterior(*slopes: np.ndarray, sources: tuple[str, ...] = ("llm",)) -> DataTree:
+def posterior(
+    *slopes: np.ndarray, sources: tuple[str, ...] = ("llm",), floor: float = 0.02
+) -> DataTree:
     """Slopes [draw, group], one array a source."""
     tree: DataTree = arviz_base.from_dict(
-        {"posterior": {"beta_within_group": np.stack(slopes, axis=1)[None]}},
+        {
+            "posterior": {
+                "beta_within_group": np.stack(slopes, axis=1)[None],
+                "log_floor": np.full((1, len(slopes[0]), len(slopes)), np.log(floor)),
+            }
+        },
         coords={"source": list(sources), "group": [str(group) for group in GROUPS]},
-        dims={"beta_within_group": ["source", "group"]},
+        dims={"beta_within_group": ["source", "group"], "log_floor": ["source"]},
     )
     return tree
 
@@ -54,3 +61,10 @@ def test_slopes_of_several_sources_are_summed() -> None:
     assert len(found) == 4
     assert found[0].factor == pytest.approx(4.0)
     assert str(found[0]).startswith("the mean of 2 sources exaggerates PARTY differences: 4.0")
+
+
+def test_a_factor_is_on_the_scale_of_log_shares() -> None:
+    slopes = np.full((9, 3), 0.5)
+    of = {floor: exaggeration(posterior(slopes, floor=floor), GROUPS)[0] for floor in (0.02, 0.1)}
+    assert of[0.02].factor == pytest.approx(2.0)
+    assert of[0.1].factor == pytest.approx(2.0 * np.log(11) / np.log(51))

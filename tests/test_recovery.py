@@ -18,6 +18,7 @@ from numpyro.handlers import condition
 from scipy.stats import binom, chisquare
 
 from calib.fitting import regression_data
+from calib.formulas import log_share_unit
 from calib.models import dirichlet_regression
 from calib.paired import pair
 from calib.sampling import Plan, Start, sample
@@ -54,18 +55,21 @@ class Recovered(NamedTuple):
 def truth_from_the_prior(seed: int) -> Truth:
     """Parameters drawn as the model expects them: then intervals hold at their level."""
     rng = np.random.default_rng([seed, 1])
+    floor = rng.lognormal(np.log(0.02), 1.0)
+    # The simulator's slopes are on log shares, the model's in units of them.
+    unit = log_share_unit(np, floor)
     return Truth(
-        beta_between=rng.normal(0.8, 0.5),
-        beta_within=rng.normal(0.5, 0.5),
-        sd_between=rng.gamma(3.0, 1 / 20),
-        sd_within=rng.gamma(3.0, 1 / 20),
+        beta_between=unit * rng.normal(0.8, 0.5),
+        beta_within=unit * rng.normal(0.5, 0.5),
+        sd_between=unit * rng.gamma(3.0, 1 / 20),
+        sd_within=unit * rng.gamma(3.0, 1 / 20),
         sd_scale_linear=rng.gamma(3.0, 1 / 20),
         sd_scale_curve=rng.gamma(3.0, 1 / 20),
         scale_linear=rng.normal(0.0, 1.0),
         scale_curve=rng.normal(0.0, 2.0),
         n_labels=12,
         sd_label=rng.gamma(3.0, 1 / 10),
-        floor=rng.lognormal(np.log(0.02), 1.0),
+        floor=floor,
         kappa=rng.lognormal(np.log(15.0), 1.0),
         phi=rng.lognormal(np.log(60.0), 1.0),
     )
@@ -105,14 +109,12 @@ def recovered(model: Callable[[Any], None], seed: int, left_out: tuple[str, ...]
 def true_parameters(
     truth: Truth, effects: Mapping[str, np.ndarray]
 ) -> dict[str, float | np.ndarray]:
-    """Known parameters by the model's names."""
+    """Known parameters by the model's names, in its units."""
+    unit = log_share_unit(np, truth.floor)
+    slopes = ("beta_between", "beta_within", "sd_between", "sd_within")
     alike = (
-        "beta_between",
-        "beta_within",
         "scale_linear",
         "scale_curve",
-        "sd_between",
-        "sd_within",
         "sd_scale_linear",
         "sd_scale_curve",
         "sd_label",
@@ -120,9 +122,13 @@ def true_parameters(
         "phi",
     )
     return {
+        **{name: getattr(truth, name) / unit for name in slopes},
         **{name: getattr(truth, name) for name in alike},
         "log_floor": np.log(truth.floor),
-        **{f"{name}_group": values for name, values in effects.items()},
+        **{
+            f"{name}_group": values / unit if name in slopes else values
+            for name, values in effects.items()
+        },
     }
 
 

@@ -108,6 +108,7 @@ def write_posterior(path: Path) -> None:
         "tau": rng.gamma(20, 0.02, shape),
         "beta_between_group": rng.normal(1, 0.1, (*shape, 1, 3)),
         "beta_within_group": within,
+        "log_floor": np.full((*shape, 1), np.log(0.02)),
     }
     effect = ["source", "group"]
     tree = arviz_base.from_dict(
@@ -116,6 +117,7 @@ def write_posterior(path: Path) -> None:
             "beta_between": ["source"],
             "beta_between_group": effect,
             "beta_within_group": effect,
+            "log_floor": ["source"],
         },
         coords={"source": [SOURCES], "group": [f"{a}: {g}" for a, g in GROUPS]},
     )
@@ -408,7 +410,7 @@ def test_group_effects_are_quantiles_of_the_draws(folder: Path) -> None:
     assert effects[0].within == pytest.approx(np.quantile(draws, [0.5, 0.05, 0.95]))
     assert effects[0].exaggeration == pytest.approx(np.quantile(1 / draws, [0.5, 0.05, 0.95]))
     assert effects[2].exaggeration is None
-    assert set(top_level(posterior)) == {"beta_between", "tau"}
+    assert set(top_level(posterior)) == {"beta_between", "tau", "log_floor"}
 
 
 def test_a_calibrator_that_only_beats_the_base_rate_is_not_said_to_beat_the_llm() -> None:
