@@ -26,10 +26,12 @@ LOCAL: Final = "question_unit"
 """The one site with values for each question; given the others, questions are independent."""
 STEP: Final = 1e-4
 """Of the differences of gradients that make the curvature, in units of the start's reach."""
+APART: Final = 1e-2
+"""Of where the search begins from the start values, in units of the start's reach."""
 ROUGH: Final = {"maxiter": 3000, "maxfun": 5000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-2}
 TOLERANCE: Final = 1e-2
 """Largest slope at a mode: a standard deviation away it changes the density by a hundredth."""
-MAX_NEWTON: Final = 50
+MAX_NEWTON: Final = 200
 LEAST_DAMPING: Final = 1e-2
 MOST_DAMPING: Final = 1e8
 """Added to the curvature's diagonal where a full step does not lead down."""
@@ -151,7 +153,8 @@ def posterior_mode(data: Any, start: Start) -> Mode:
         return potential_energy(held, (given,), {}, coordinates.of_flat(given, at))
 
     n_shared = coordinates.n_shared
-    position = np.zeros(n_shared + coordinates.n_local)
+    # Not in the middle: of two sources that say the same, the mode between may be a saddle.
+    position = APART * np.random.default_rng(0).standard_normal(n_shared + coordinates.n_local)
     slope_of = jax.value_and_grad(potential)
     program = compiled("laplace", slope_of, position, coordinates.given(data, spreads))
     for _ in range(MAX_ROUNDS):
@@ -220,10 +223,12 @@ def _mode(
             break
         position, value, slope = trial, trial_value, trial_slope
         damping = damping / 10 if damping > LEAST_DAMPING else 0.0
+    steepest = np.abs(slope).max()
+    found = f"a slope is {steepest:.2g}" if steepest > TOLERANCE else "it rises in some direction"
     raise FitError(
         f"the Laplace approximation needs a mode, where no slope is above {TOLERANCE} and the "
         f"density falls in every direction; after {rough.nit} rough and up to {MAX_NEWTON} "
-        f"Newton steps a slope is {np.abs(slope).max():.2g}; fit with --inference nuts"
+        f"Newton steps {found}; fit with --inference nuts"
     )
 
 
