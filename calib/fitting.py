@@ -17,6 +17,7 @@ from calib.starting import (
     known_effects,
     question_start,
     reach,
+    slope_covariance,
     start_values,
 )
 
@@ -117,10 +118,12 @@ def regression_data(
     )
     values = start_values(covariates, beliefs, n_groups, n_labels)
     widths = reach(told, known, beliefs, n_questions, len(index), n_groups)
+    together = slope_covariance(covariates, counts, about, beliefs)
     return (
         jax.tree.map(jnp.asarray, data),
         Start(
             {site: jnp.asarray(value) for site, value in values.items()},
             {site: jnp.asarray(widths[site]) for site in values},
+            {site: jnp.asarray(matrix) for site, matrix in together.items() if site in values},
         ),
     )

@@ -44,6 +44,9 @@ class Start(NamedTuple):
     """In the sites' own units."""
     reach: dict[str, jax.Array | float]
     """Standard deviation where the site is unbounded: of the logarithm of what is positive."""
+    covariance: dict[str, jax.Array]
+    """Of sites whose elements are too alike to be told apart: their covariance, which the
+    sampler goes on to learn. Of all others it learns variances only."""
 
 
 STATS: Final = {
@@ -95,6 +98,16 @@ def compiled(name: Hashable, function: Callable[..., Any], *arguments: Any) -> A
         return _compiled[known]
 
 
+def _mass(reach: dict[str, jax.Array], covariance: dict[str, jax.Array]) -> dict[str, Any]:
+    """NumPyro's words for variances of most sites and covariances of some."""
+    if not covariance:
+        return {"inverse_mass_matrix": jnp.square(ravel_pytree(reach)[0])}
+    others = tuple(sorted(set(reach) - set(covariance)))
+    variances, _ = ravel_pytree(tuple(jnp.square(reach[site]) for site in others))
+    blocks = {(site,): matrix for site, matrix in covariance.items()}
+    return {"dense_mass": list(blocks), "inverse_mass_matrix": {**blocks, others: variances}}
+
+
 def _chain(model: Callable[[Any], None], plan: Plan) -> Callable[..., Any]:
     def run(key: jax.Array, data: Any, start: Start) -> Any:
         key_start, key_chain = jax.random.split(key)
@@ -110,7 +123,7 @@ def _chain(model: Callable[[Any], None], plan: Plan) -> Callable[..., Any]:
         kernel = NUTS(
             potential_fn=lambda at: potential_energy(model, (data,), {}, at),
             target_accept_prob=plan.target_accept,
-            inverse_mass_matrix=jnp.square(widths),
+            **_mass(reach, start.covariance),
         )
         state = kernel.init(key_chain, plan.n_warmup, begin, (), {})
 

@@ -135,6 +135,37 @@ def information(
     }
 
 
+def slope_covariance(
+    covariates: Covariates,
+    counts: Float[np.ndarray, "question slot option"],
+    about: QuestionStart,
+    prior: Prior,
+) -> dict[str, Float[np.ndarray, "source source"]]:
+    """About the posterior covariance of the slopes on several sources; empty for one.
+
+    Sources say much the same: the answers tell of their slopes' sum far more than of each.
+    The information is that of ``information``, between sources too.
+    """
+    if len(covariates.probs) == 1:
+        return {}
+    parts = design(np, covariates, prior.log_floor.loc)
+    n = counts.sum(axis=-1)
+    effective = n * (1 + PRECISION_GUESSED) / (n + PRECISION_GUESSED)
+    asked = (n > 0).any(axis=-1, keepdims=True) * PRECISION_GUESSED / 10
+
+    def of(values: np.ndarray, weight: np.ndarray, wide: Normal) -> np.ndarray:
+        share = about.shares[:, None, :]
+        centred = values - (share * values).sum(axis=-1, keepdims=True)
+        told = np.einsum("jqsc,kqsc,qsc->jk", centred, centred, weight[..., None] * share)
+        covariance: np.ndarray = np.linalg.inv(told + np.diag(wide.scale**-2.0))
+        return covariance
+
+    found = {"beta_between": of(parts.between[:, :, None, :], asked, prior.beta_between)}
+    if covariates.group.shape[1] > 1:
+        found["beta_within"] = of(parts.within, effective, prior.beta_within)
+    return found
+
+
 def known_effects(told: dict[str, Information]) -> Known:
     """Share of what is told in all there is to know: beside the prior at its median spread."""
     return Known(

@@ -73,7 +73,7 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
     values = dict(start.values)
     if LOCAL in values:
         values[LOCAL] = values[LOCAL][: pilot.covariates.mask.shape[0]]
-    coordinates, position, curvature, spreads = posterior_mode(pilot, Start(values, start.reach))
+    coordinates, position, curvature, spreads = posterior_mode(pilot, start._replace(values=values))
     n_shared = coordinates.n_shared
     origin, directions = jnp.asarray(position[:n_shared]), jnp.asarray(curvature.shared_root())
     has_local = LOCAL in values

@@ -28,8 +28,9 @@ from calib.formulas import (
     question_mean,
     softmax,
 )
+from calib.prior import general_prior
 from calib.scores import log_ways
-from calib.starting import question_start
+from calib.starting import question_start, slope_covariance
 
 
 @pytest.fixture(autouse=True)
@@ -205,3 +206,18 @@ def test_a_step_from_nothing_to_all_is_as_long_whatever_the_floor() -> None:
         logs = ends.between[0, 0] + ends.within[0, 0, 0]
         steps.append(logs[0] - logs[1])
     np.testing.assert_allclose(steps, np.log((1 + FLOOR) / FLOOR), rtol=1e-12)
+
+
+def test_of_sources_that_say_the_same_only_the_sum_of_slopes_is_told() -> None:
+    alone = cells_of([0, 0, 1, 1], np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9], [0.3, 0.7]]))
+    twice = alone._replace(probs=alone.probs.repeat(2, axis=0))
+    counts = np.full((1, 4, 2), 50.0)
+    about = question_start(counts, alone.mask, 1.0)
+    prior = general_prior(2, 4, 1, 2)
+    found = slope_covariance(twice, counts, about, prior)
+    assert set(found) == {"beta_between", "beta_within"}
+    for site, covariance in found.items():
+        variance = getattr(prior, site).scale[0] ** 2
+        assert covariance[0, 0] - covariance[0, 1] == pytest.approx(variance)
+        assert covariance.sum() < 2 * variance
+    assert slope_covariance(alone, counts, about, general_prior(1, 4, 1, 2)) == {}

@@ -21,7 +21,7 @@ from calib.fitting import regression_data
 from calib.formulas import log_share_unit
 from calib.models import dirichlet_regression
 from calib.paired import pair
-from calib.sampling import Plan, Start, sample
+from calib.sampling import Plan, sample
 from calib.simulate import Truth, simulate_survey
 from calib.survey import Group
 
@@ -90,10 +90,8 @@ def recovered(model: Callable[[Any], None], seed: int, left_out: tuple[str, ...]
     assert paired.human.n is not None
     with jax.enable_x64(True):
         data, start = regression_data(paired, paired.human.n)
-        start = Start(
-            {site: value for site, value in start.values.items() if site not in left_out},
-            start.reach,
-        )
+        kept = {site: value for site, value in start.values.items() if site not in left_out}
+        start = start._replace(values=kept)
         draws = sample(model, data, start, plan=PLAN, seed=seed).sites
     held, rank = {}, {}
     for name, value in true_parameters(truth, simulated.group_effects).items():
