@@ -1,0 +1,245 @@
+"""Any endpoint that speaks the OpenAI interface: hosted, vLLM, llama.cpp, Ollama."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import os
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+from calib.errors import CalibError, MissingExtraError
+from elicit.types import Capabilities, Reply, Request
+from elicit.wire import PATHS, Api, TokenLimit, body_of, other_limit, read_answer, read_error
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+KEY_VARIABLE: Final = "OPENAI_API_KEY"
+_ADDRESS_VARIABLE: Final = "OPENAI_BASE_URL"
+_ADDRESS: Final = "https://api.openai.com/v1"
+_HOST: Final = "api.openai.com"
+_NO_KEY: Final = "none"  # what endpoints that need no key are sent
+_SECRET: Final = 8
+"""Characters from which a key is a secret, to be cut out should an endpoint quote it.
+Shorter ones are fillers for servers without keys ("EMPTY"), and words of answers too."""
+
+
+class OpenAIClient:
+    """A model behind an OpenAI-compatible address, asked one request a call, without retries.
+
+    ``limits.PatientClient`` around it keeps to rates and tries again. Close it when done:
+    ``async with OpenAIClient(...) as client``. The key stands in no reply, error or repr.
+
+    Parameters
+    ----------
+    model
+        The endpoint's name of the model; also its name in tables.
+    base_url
+        Mostly ends in ``/v1``. If None, ``OPENAI_BASE_URL``, else OpenAI's own.
+    api_key
+        If None, the value of ``key_variable``.
+    key_variable
+        Environment variable with the key. If None, ``OPENAI_API_KEY`` where ``base_url`` is
+        None or OpenAI's own; no key is sent to an address that it was not meant for.
+    capabilities
+        What the endpoint can do (``capabilities.probe``). None: not known; then all but the
+        JSON Schema and the seed is sent as asked.
+    api
+        ``chat``, or ``completions`` for models without a chat form: the messages are then
+        joined to one text. Capabilities without ``chat`` mean ``completions`` too.
+    timeout
+        Seconds within which a whole reply must have come.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package ``openai`` is not installed.
+    CalibError
+        If there is no key where one is needed, or the address is none.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        key_variable: str | None = None,
+        capabilities: Capabilities | None = None,
+        api: Api = "chat",
+        timeout: float = 120.0,
+    ) -> None:
+        _import_openai()
+        given = base_url is not None
+        self.model = model
+        self.base_url = (base_url or os.environ.get(_ADDRESS_VARIABLE) or _ADDRESS).rstrip("/")
+        self.capabilities = capabilities
+        self.timeout = timeout
+        own = _host(self.base_url) == _HOST
+        if api_key is None and key_variable is None and (own or not given):
+            key_variable = KEY_VARIABLE
+        self._key = _key(api_key, key_variable)
+        self._api = api
+        # OpenAI's newer models know one name only; most other servers the other.
+        self._token_limit: list[TokenLimit] = ["max_completion_tokens" if own else "max_tokens"]
+        self._connections: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
+
+    @property
+    def api(self) -> Api:
+        """The interface that is used."""
+        text_only = self.capabilities is not None and not self.capabilities.chat
+        return "completions" if text_only else self._api
+
+    def with_capabilities(self, capabilities: Capabilities | None) -> OpenAIClient:
+        """The same endpoint over the same connections, with something else known of it."""
+        other = copy.copy(self)
+        other.capabilities = capabilities
+        return other
+
+    def body(self, request: Request) -> dict[str, object]:
+        """What is sent for a request."""
+        return body_of(
+            request,
+            api=self.api,
+            capabilities=self.capabilities,
+            token_limit=self._token_limit[0],
+        )
+
+    async def complete(self, request: Request) -> Reply:
+        """The model's reply; whatever goes wrong is a reply with outcome ``failed``.
+
+        A request for log-probabilities to an endpoint known to give none fails unsent. An
+        endpoint that knows the token limit by its other name is asked again with that one.
+        """
+        if request.top_logprobs and self.capabilities and not self.capabilities.top_logprobs:
+            detail = "this endpoint gives no log-probabilities; ask for a verbalized answer"
+            return Reply("failed", detail=detail)
+        sent = self._token_limit[0]
+        status, text, headers = await self._post(PATHS[self.api], self.body(request))
+        if status == 400 and request.max_tokens is not None and self.api == "chat":
+            other = other_limit(_parsed(text), sent)
+            if other is not None:
+                self._token_limit[0] = other
+                status, text, headers = await self._post(PATHS[self.api], self.body(request))
+        if status == 0:
+            return Reply("failed", detail=text, transient=True)
+        if status < 400:
+            return read_answer(text)
+        return read_error(status, _parsed(text), headers)
+
+    def connection(self) -> AsyncOpenAI:
+        """The ``openai`` client of the running event loop, for the interface's other parts."""
+        openai = _import_openai()
+        loop = asyncio.get_running_loop()
+        if loop not in self._connections:
+            # Connections belong to the loop that made them; those of closed loops are gone.
+            for old in [one for one in self._connections if one.is_closed()]:
+                del self._connections[old]
+            self._connections[loop] = openai.AsyncOpenAI(
+                base_url=self.base_url,
+                api_key=self._key or _NO_KEY,
+                max_retries=0,
+                timeout=None,  # see _post
+            )
+        return self._connections[loop]
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        connection = self._connections.pop(asyncio.get_running_loop(), None)
+        if connection is not None:
+            await connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"OpenAIClient({self.model!r}, base_url={_shown(self.base_url)!r})"
+
+    async def _post(self, path: str, body: dict[str, object]) -> tuple[int, str, dict[str, str]]:
+        """Status, text and headers of the answer; status 0 and what is wrong without one."""
+        import httpx2
+
+        openai = _import_openai()
+        try:
+            async with asyncio.timeout(self.timeout):
+                answer = await self.connection().post(path, cast_to=httpx2.Response, body=body)
+        except openai.APIStatusError as error:
+            answer = error.response
+        except (TimeoutError, openai.APITimeoutError):
+            return 0, f"{_shown(self.base_url)} gave no reply within {self.timeout:g} s", {}
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            cause = type(error.__cause__ or error).__name__
+            return (
+                0,
+                (
+                    f"no connection to {_shown(self.base_url)} ({cause}); check the base URL and "
+                    "that the server runs"
+                ),
+                {},
+            )
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        text = answer.text
+        if len(self._key) >= _SECRET:
+            text = text.replace(self._key, "[key]")
+        return answer.status_code, text, headers
+
+
+def _import_openai() -> Any:
+    try:
+        import openai
+    except ImportError:
+        raise MissingExtraError("an endpoint", package="openai", extra="llm") from None
+    return openai
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CalibError(
+            "a base URL begins with http:// or https:// and names a host; got "
+            f"{_shown(url)!r}; write one like http://localhost:8080/v1"
+        )
+    return parts.hostname
+
+
+def _shown(url: str) -> str:
+    """An address without user, password or query, any of which may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _key(api_key: str | None, variable: str | None) -> str:
+    """The key, or "" where none was named; its text is in no message."""
+    key = api_key
+    if key is None and variable is not None:
+        key = os.environ.get(variable, "")
+        if not key.strip():
+            raise CalibError(
+                f"the API key is read from the environment variable {variable}; it is not set; "
+                "set it, name another variable, or give the base URL of a server without keys"
+            )
+    key = (key or "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise CalibError(
+            "an API key consists of printable ASCII characters; the one given has others; "
+            "copy it again"
+        )
+    return key
+
+
+def _parsed(text: str) -> object:
+    with suppress(ValueError):
+        return json.loads(text)
+    return text
