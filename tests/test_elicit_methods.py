@@ -10,8 +10,8 @@ import pytest
 
 from calib.survey import Group, Option, Question
 from elicit.fake import FakeClient
-from elicit.methods import Answer, logprob, read_letters
-from elicit.prompt import OrderScheme, option_orders
+from elicit.methods import Answer, make_method, read_letters
+from elicit.prompt import OrderScheme
 from elicit.types import Outcome, Reply, TokenLogprob
 
 GROUP = Group("party", "Democrat")
@@ -32,10 +32,12 @@ def opinionated(_prompt: str, label: str) -> float:
 
 
 def ask(client: FakeClient, scheme: OrderScheme, top_logprobs: int = 20) -> Answer:
-    orders = option_orders(QUESTION, scheme)
-    return asyncio.run(
-        logprob(QUESTION, GROUP, client, orders, wordings={}, top_logprobs=top_logprobs)
+    method = make_method(
+        "logprob", "sd-qa", model=client.model, orders=scheme, top_logprobs=top_logprobs
     )
+    asked = method.ask(QUESTION, GROUP)
+    replies = [asyncio.run(client.complete(one.request)) for one in asked]
+    return method.read(QUESTION, GROUP, asked, replies)
 
 
 def reply(**tokens: float) -> Reply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 from itertools import permutations
@@ -11,7 +10,9 @@ import pytest
 
 from calib.errors import CalibError
 from calib.survey import Group, Option, Question
-from elicit.prompt import OrderScheme, option_orders, persona_messages
+from elicit.prompt import Order, OrderScheme, messages, option_orders
+from elicit.template import load_template
+from elicit.types import Message
 
 GROUP = Group("party", "Democrat")
 
@@ -23,6 +24,12 @@ def question(*labels: str, unknown: int = 0) -> Question:
         for place, (label, kind) in enumerate(zip(labels, kinds, strict=True))
     )
     return Question("survey", "q1", "How much is right?", "ordinal", options)
+
+
+def persona_messages(
+    asked: Question, group: Group, order: Order, wordings: dict[str, str]
+) -> tuple[Message, ...]:
+    return messages(load_template("sd-qa"), "logprob", asked, group, order, wordings=wordings)
 
 
 SPENDING = question("Too little", "About right", "Too much")
@@ -104,9 +111,7 @@ def test_dont_know_stays_last(scheme: OrderScheme) -> None:
 
 
 def test_refused_schemes() -> None:
-    # Type checks are on in tests only; what others are told stands behind them.
-    unchecked = inspect.unwrap(option_orders)
-    with pytest.raises(CalibError, match=r"one of given, reversed, both, rotations, all"):
-        unchecked(SPENDING, "shuffled")
+    with pytest.raises(CalibError, match="one of given, reversed, both, rotations, all, permuted"):
+        option_orders(SPENDING, "shuffled")
     with pytest.raises(CalibError, match="at most 4 options"):
         option_orders(question(*"abcde"), "all")
