@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import os
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from calib.errors import CalibError, MissingExtraError
 from elicit.types import Capabilities, Reply, Request
-from elicit.wire import PATHS, Api, TokenLimit, body_of, other_limit, read_answer, read_error
+from elicit.wire import (
+    PATHS,
+    Api,
+    TokenLimit,
+    body_of,
+    other_limit,
+    parsed,
+    read_answer,
+    read_error,
+)
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -23,6 +30,7 @@ _ADDRESS_VARIABLE: Final = "OPENAI_BASE_URL"
 _ADDRESS: Final = "https://api.openai.com/v1"
 _HOST: Final = "api.openai.com"
 _NO_KEY: Final = "none"  # what endpoints that need no key are sent
+_TRANSFER_SECONDS: Final = 600.0  # for files; single calls have their own limit
 _SECRET: Final = 8
 """Characters from which a key is a secret, to be cut out should an endpoint quote it.
 Shorter ones are fillers for servers without keys ("EMPTY"), and words of answers too."""
@@ -118,18 +126,36 @@ class OpenAIClient:
         if request.top_logprobs and self.capabilities and not self.capabilities.top_logprobs:
             detail = "this endpoint gives no log-probabilities; ask for a verbalized answer"
             return Reply("failed", detail=detail)
-        sent = self._token_limit[0]
-        status, text, headers = await self._post(PATHS[self.api], self.body(request))
-        if status == 400 and request.max_tokens is not None and self.api == "chat":
-            other = other_limit(_parsed(text), sent)
-            if other is not None:
-                self._token_limit[0] = other
-                status, text, headers = await self._post(PATHS[self.api], self.body(request))
-        if status == 0:
-            return Reply("failed", detail=text, transient=True)
-        if status < 400:
-            return read_answer(text)
-        return read_error(status, _parsed(text), headers)
+        try:
+            return read_answer(parsed(await self._post(request)))
+        except self.errors as error:
+            return self.failure(error)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What calls over ``connection`` may raise."""
+        import httpx2
+        import openai
+
+        return (TimeoutError, openai.APIError, httpx2.HTTPError)
+
+    def failure(self, error: Exception) -> Reply:
+        """The failed (or refused) reply that one of ``errors`` stands for."""
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            text = self._without_key(error.response.text)
+            return read_error(error.status_code, parsed(text), headers)
+        if isinstance(error, TimeoutError | openai.APITimeoutError):
+            detail = f"{_shown(self.base_url)} gave no reply within {self.timeout:g} s"
+        else:
+            detail = (
+                f"no connection to {_shown(self.base_url)} "
+                f"({type(error.__cause__ or error).__name__}); check the base URL and that the "
+                "server runs"
+            )
+        return Reply("failed", detail=detail, transient=True)
 
     def connection(self) -> AsyncOpenAI:
         """The ``openai`` client of the running event loop, for the interface's other parts."""
@@ -143,7 +169,7 @@ class OpenAIClient:
                 base_url=self.base_url,
                 api_key=self._key or _NO_KEY,
                 max_retries=0,
-                timeout=None,  # see _post
+                timeout=max(self.timeout, _TRANSFER_SECONDS),
             )
         return self._connections[loop]
 
@@ -167,33 +193,33 @@ class OpenAIClient:
     def __repr__(self) -> str:
         return f"OpenAIClient({self.model!r}, base_url={_shown(self.base_url)!r})"
 
-    async def _post(self, path: str, body: dict[str, object]) -> tuple[int, str, dict[str, str]]:
-        """Status, text and headers of the answer; status 0 and what is wrong without one."""
+    async def _post(self, request: Request) -> str:
+        """The text of the answer; asks again where the token limit has its other name."""
+        import openai
+
+        sent = self._token_limit[0]
+        try:
+            return await self._post_once(request)
+        except openai.BadRequestError as error:
+            other = other_limit(error.body, sent)
+            if other is None or request.max_tokens is None or self.api != "chat":
+                raise
+        self._token_limit[0] = other
+        return await self._post_once(request)
+
+    async def _post_once(self, request: Request) -> str:
         import httpx2
 
-        openai = _import_openai()
-        try:
-            async with asyncio.timeout(self.timeout):
-                answer = await self.connection().post(path, cast_to=httpx2.Response, body=body)
-        except openai.APIStatusError as error:
-            answer = error.response
-        except (TimeoutError, openai.APITimeoutError):
-            return 0, f"{_shown(self.base_url)} gave no reply within {self.timeout:g} s", {}
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            cause = type(error.__cause__ or error).__name__
-            return (
-                0,
-                (
-                    f"no connection to {_shown(self.base_url)} ({cause}); check the base URL and "
-                    "that the server runs"
-                ),
-                {},
+        # The limit is on the whole call: a server that sends a byte now and then ends it too.
+        async with asyncio.timeout(self.timeout):
+            answer = await self.connection().post(
+                PATHS[self.api], cast_to=httpx2.Response, body=self.body(request)
             )
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        text = answer.text
-        if len(self._key) >= _SECRET:
-            text = text.replace(self._key, "[key]")
-        return answer.status_code, text, headers
+        return self._without_key(answer.text)
+
+    def _without_key(self, text: str) -> str:
+        """A text without the key, should an endpoint quote it."""
+        return text.replace(self._key, "[key]") if len(self._key) >= _SECRET else text
 
 
 def _import_openai() -> Any:
@@ -205,13 +231,17 @@ def _import_openai() -> Any:
 
 
 def _host(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("http", "https"):
         raise CalibError(
-            "a base URL begins with http:// or https:// and names a host; got "
-            f"{_shown(url)!r}; write one like http://localhost:8080/v1"
+            "a base URL begins with http:// or https:// and names a host; the one given does "
+            "not; write one like http://localhost:8080/v1"
         )
-    return parts.hostname
+    return host
 
 
 def _shown(url: str) -> str:
@@ -237,9 +267,3 @@ def _key(api_key: str | None, variable: str | None) -> str:
             "copy it again"
         )
     return key
-
-
-def _parsed(text: str) -> object:
-    with suppress(ValueError):
-        return json.loads(text)
-    return text

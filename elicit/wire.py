@@ -66,21 +66,28 @@ def body_of(
     return body
 
 
-def read_answer(text: str) -> Reply:
+def read_answer(answer: object) -> Reply:
     """The reply in the body of a successful call, of either interface.
 
     A body that is not of their form is a transient failure: proxies send such while a
     server starts or stops.
+
+    Parameters
+    ----------
+    answer
+        The parsed JSON, or the text that could not be parsed.
     """
     try:
-        answer = json.loads(text)
+        if not isinstance(answer, Mapping):
+            raise TypeError
         if "choices" not in answer and "error" in answer:
             # Some gateways send errors with status 200 and put the status into the body.
-            code = answer["error"].get("code")
+            code = _error(answer).get("code")
             return read_error(code if isinstance(code, int) else 500, answer)
         return _reply(answer)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        detail = f"the endpoint's answer is not of the OpenAI form: {_cut(text)!r}"
+        shown = answer if isinstance(answer, str) else json.dumps(answer)
+        detail = f"the endpoint's answer is not of the OpenAI form: {_cut(shown)!r}"
         return Reply("failed", detail=detail, transient=True)
 
 
@@ -152,7 +159,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _reply(answer: Any) -> Reply:
+def _reply(answer: Mapping[str, Any]) -> Reply:
     choice = answer["choices"][0]
     message = choice.get("message")
     content = choice["text"] if message is None else message.get("content")
@@ -224,3 +231,11 @@ def _words(body: object) -> tuple[str, str]:
 def _cut(text: str) -> str:
     one_line = " ".join(text.split())
     return one_line if len(one_line) <= QUOTED else one_line[:QUOTED] + " …"
+
+
+def parsed(text: str) -> object:
+    """The value of a JSON text, or the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

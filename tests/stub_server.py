@@ -102,7 +102,7 @@ def completion(settings: Settings, path: str, body: Json, fault: Json) -> Json:
     if text is None:
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         if schema is not None and "json_schema" not in ignores:
-            text = json.dumps(_instance(schema, fraction(body)))
+            text = json.dumps(_in_form(schema, prompt, body))
         else:
             text = reply_text(prompt, body, sampled="seed" not in ignores)
     choice: Json = {"index": 0, "finish_reason": fault.get("finish", "stop"), "logprobs": None}
@@ -165,7 +165,7 @@ def shares(prompt: str) -> list[float]:
 
 
 def reply_text(prompt: str, body: Json, *, sampled: bool = True) -> str:
-    """A letter; percentages where "percent" is asked for; 30 letters where "30" is."""
+    """A letter; percentages where "percent" is asked for; 30 letters where "answers" are."""
     parts = shares(prompt)
     letters = ascii_uppercase[: len(parts)]
     if not parts:
@@ -174,9 +174,8 @@ def reply_text(prompt: str, body: Json, *, sampled: bool = True) -> str:
         return json.dumps(
             {letter: round(100 * share, 6) for letter, share in zip(letters, parts, strict=True)}
         )
-    if "30" in prompt:
-        drawn = [_drawn(letters, parts, fraction([body, number])) for number in range(30)]
-        return json.dumps(drawn)
+    if '"answers"' in prompt:
+        return json.dumps({"answers": _row(letters, parts, body)})
     if body.get("temperature") == 0:
         return letters[parts.index(max(parts))]
     return _drawn(letters, parts, fraction(body))
@@ -197,26 +196,24 @@ def _drawn(letters: str, parts: list[float], number: float) -> str:
     return letters[-1]
 
 
-def _instance(schema: Json, number: float) -> Any:
-    """A value that a JSON Schema of the usual keywords allows."""
-    if "enum" in schema:
-        return schema["enum"][int(number * len(schema["enum"]))]
-    if "const" in schema:
-        return schema["const"]
-    match schema.get("type"):
-        case "object":
-            properties = schema.get("properties", {})
-            return {
-                name: _instance(part, fraction([number, name])) for name, part in properties.items()
-            }
-        case "array":
-            length = schema.get("minItems", schema.get("maxItems", 1))
-            part = schema.get("items", {})
-            return [_instance(part, fraction([number, place])) for place in range(length)]
-        case "number" | "integer":
-            return round(100 * number)
-        case _:
-            return "text"
+def _in_form(schema: Json, prompt: str, body: Json) -> Json:
+    """An object that a JSON Schema allows: percentages by letter, lists of letters, or words."""
+    parts = shares(prompt)
+    letters = ascii_uppercase[: len(parts)]
+    percent = dict(zip(letters, (round(100 * share, 6) for share in parts), strict=True))
+    answer: Json = {}
+    for name, part in schema["properties"].items():
+        if part.get("type") == "array":
+            answer[name] = _row(letters, parts, body)
+        elif "enum" in part:
+            answer[name] = part["enum"][0]
+        else:
+            answer[name] = percent.get(name, 0.0)
+    return answer
+
+
+def _row(letters: str, parts: list[float], body: Json) -> list[str]:
+    return [_drawn(letters, parts, fraction([body, number])) for number in range(30)]
 
 
 def _check(settings: Settings, path: str, body: Json) -> None:
