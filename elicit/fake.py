@@ -93,7 +93,7 @@ class FakeClient:
         if request.json_schema is not None:
             answer = _in_form(json.loads(request.json_schema), letters, shares, generator)
             return self._reply(prompt, json.dumps(answer))
-        return self._reply(prompt, generator.choice(list(letters), p=shares))
+        return self._reply(prompt, str(generator.choice(list(letters), p=shares)))
 
     def _shares(
         self, prompt: str, labels: Sequence[str], generator: np.random.Generator
@@ -121,8 +121,14 @@ class FakeClient:
 
     def _reply(self, prompt: str, text: str, first_token: tuple[TokenLogprob, ...] = ()) -> Reply:
         """An answer with its words counted as tokens."""
-        counts = {"tokens_in": len(prompt.split()), "tokens_out": len(text.split())}
-        return Reply("answered", text=text, first_token=first_token, finish="stop", **counts)
+        return Reply(
+            "answered",
+            text=text,
+            first_token=first_token,
+            finish="stop",
+            tokens_in=len(prompt.split()),
+            tokens_out=len(text.split()),
+        )
 
 
 def _in_form(
