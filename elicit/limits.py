@@ -40,13 +40,13 @@ class Pace:
     same moment queue up.
     """
 
-    def __init__(self, per_minute: float, *, clock: Clock, sleep: Sleep) -> None:
+    def __init__(self, per_minute: float | int, *, clock: Clock, sleep: Sleep) -> None:
         self._seconds_each = 60.0 / per_minute
         self._clock = clock
         self._sleep = sleep
         self._free_at = clock()
 
-    async def spend(self, amount: float) -> None:
+    async def spend(self, amount: float | int) -> None:
         """Wait until this amount may pass."""
         now = self._clock()
         start = max(self._free_at, now)
@@ -54,7 +54,7 @@ class Pace:
         if start > now:
             await self._sleep(start - now)
 
-    def correct(self, amount: float) -> None:
+    def correct(self, amount: float | int) -> None:
         """Book more (or, negative, less) after the fact."""
         self._free_at += amount * self._seconds_each
 
@@ -95,12 +95,12 @@ class PatientClient:
         self,
         client: Client,
         *,
-        requests_per_minute: float | None = None,
-        tokens_per_minute: float | None = None,
+        requests_per_minute: float | int | None = None,
+        tokens_per_minute: float | int | None = None,
         at_once: int = 8,
         retries: int = 6,
-        first_wait: float = 1.0,
-        longest_wait: float = 120.0,
+        first_wait: float | int = 1.0,
+        longest_wait: float | int = 120.0,
         seed: int = 0,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
@@ -188,7 +188,7 @@ class PatientClient:
         self._not_before = max(self._not_before, self._clock() + asked)
         return asked + 0.1 * wait
 
-    def _pace(self, per_minute: float | None) -> Pace | None:
+    def _pace(self, per_minute: float | int | None) -> Pace | None:
         return (
             None if per_minute is None else Pace(per_minute, clock=self._clock, sleep=self._sleep)
         )
@@ -201,7 +201,7 @@ class PatientClient:
         return self._places[1]
 
 
-def _positive(**limits: float | None) -> None:
+def _positive(**limits: float | int | None) -> None:
     for name, value in limits.items():
         if value is not None and not value > 0:
             raise CalibError(

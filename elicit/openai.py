@@ -79,7 +79,7 @@ class OpenAIClient:
         key_variable: str | None = None,
         capabilities: Capabilities | None = None,
         api: Api = "chat",
-        timeout: float = 120.0,
+        timeout: float | int = 120,
     ) -> None:
         _import_openai()
         given = base_url is not None
@@ -219,7 +219,10 @@ class OpenAIClient:
 
     def _without_key(self, text: str) -> str:
         """A text without the key, should an endpoint quote it."""
-        return text.replace(self._key, "[key]") if len(self._key) >= _SECRET else text
+        if len(self._key) < _SECRET:
+            return text
+        # JSON may have a slash escaped.
+        return text.replace(self._key, "[key]").replace(self._key.replace("/", r"\/"), "[key]")
 
 
 def _import_openai() -> Any:

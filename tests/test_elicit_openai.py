@@ -192,6 +192,7 @@ class TestKeys:
             {"answer": {"error": SECRET}},
             {"refusal": f"I won't tell {SECRET}"},
             {"text": f"Your key is {SECRET}"},
+            {"body": '{"error": "' + SECRET.replace("/", "\\/") + '"}'},
         ]
         stub.configure(faults={str(place): fault for place, fault in enumerate(faults)})
         client = OpenAIClient("m", base_url=stub.url, api_key=SECRET)
