@@ -14,6 +14,8 @@ from elicit.types import Capabilities, Client, Message, Reply, Request
 
 TOP_LOGPROBS: Final = (20, 5)
 """Numbers of first tokens that are tried; hosted endpoints give 20, others 5."""
+FIRST_WAIT: Final = 1.0
+"""Seconds before a failed probe is repeated, see ``limits.PatientClient``."""
 _PATIENCE: Final = 3
 _WORD: Final = "kiwi"
 _SCHEMA: Final = json.dumps(
@@ -171,7 +173,7 @@ async def _ask(client: OpenAIClient, can: Capabilities, request: Request) -> Rep
     CalibError
         If it failed in a way that says nothing of what the endpoint can do.
     """
-    patient = PatientClient(client.with_capabilities(can), retries=_PATIENCE)
+    patient = PatientClient(client.with_capabilities(can), retries=_PATIENCE, first_wait=FIRST_WAIT)
     reply = await patient.complete(request)
     if reply.outcome == "failed" and reply.transient:
         raise CalibError(f"what {client.model!r} can do could not be found out: {reply.detail}")

@@ -148,7 +148,9 @@ def first_token(prompt: str) -> list[tuple[str, float]]:
         for letter, share in zip(ascii_uppercase, parts, strict=False)
         for spelling, part in SPELLINGS
     ]
-    tokens.append(("The", math.log(1 - LETTER_MASS) if parts else 0.0))
+    rest = 1 - LETTER_MASS if parts else 1.0
+    tokens.append(("The", math.log(0.95 * rest)))
+    tokens += [(f"word{number}", math.log(0.05 * rest / 30)) for number in range(30)]
     return sorted(tokens, key=lambda pair: -pair[1])
 
 
