@@ -49,8 +49,8 @@ def interview(party: str = "Democrat", **answer: Any) -> dict[str, Any]:
     }
 
 
-def as_json(path: Path, *interviews: Any) -> Path:
-    path.write_text(json.dumps({"data": interviews, "edsl_class_name": "Results"}))
+def as_json(path: Path, *interviews: Any, **more: Any) -> Path:
+    path.write_text(json.dumps({"data": interviews, "edsl_class_name": "Results", **more}))
     return path
 
 
@@ -182,6 +182,17 @@ def test_published_options_go_before_the_types(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         edsl.read(source)
     assert faults(error) == {"a question has one list of options in all its rows": (1,)}
+
+
+def test_the_survey_tells_the_order_of_shuffled_options(tmp_path: Path) -> None:
+    shuffled = interview(jobs="Bad")
+    about = QUESTIONS["jobs"] | {"question_options": ["Bad", "Good", "Fair"]}
+    shuffled["question_to_attributes"] = {"jobs": about}
+    survey = {"questions": [{"question_name": "jobs", **QUESTIONS["jobs"]}]}
+    source = as_json(tmp_path / "r.json", shuffled, interview(jobs="Good"), survey=survey)
+    table, _ = edsl.read(source)
+    assert table["option"].tolist() == ["Good", "Fair", "Bad"]
+    assert shares(table) == {"Good": 0.5, "Fair": 0.0, "Bad": 0.5}
 
 
 def test_an_option_that_is_not_published_is_a_fault(tmp_path: Path) -> None:

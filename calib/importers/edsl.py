@@ -9,18 +9,16 @@ one interview: an agent, scenario and model, once or several times (``iteration`
 from __future__ import annotations
 
 import ast
-import gzip
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from calib.errors import DataError, Fault
-from calib.importers.columns import read_texts, require
+from calib.importers.edsl_files import REMEDY, AskedQuestion, Interview, from_csv, from_json, joined
 from calib.importers.given import Asked, Given
-from calib.importers.imported import Imported, broken, entry, read_json
+from calib.importers.imported import Imported, broken
 from calib.importers.individual import ELICITATION, groups_of, prompt_for, tabulate
 from calib.importers.published import NOTHING, Published, read_published
 from calib.importers.scales import Scaled, guess
@@ -29,28 +27,6 @@ from calib.survey import Option, Outcome, QuestionKey, Setting
 CHOICE_TYPES: Final = ("multiple_choice", "yes_no", "likert_five", "linear_scale", "dropdown")
 """Types of questions whose answer is one of the options; others are left out."""
 _VARIABLE: Final = re.compile(r"\{\{\s*(?:scenario\.)?(\w+)\s*\}\}")
-_REMEDY: Final = "export all columns, with their prefixes: results.to_csv(…) or to_dict()"
-
-
-class _Question(NamedTuple):
-    """A question as one interview has it."""
-
-    text: str
-    type: str
-    options: object
-    """A list; or text, where a scenario fills it in or a CSV file holds it."""
-    answer: object
-    generated: bool
-    """Whether the model said something, which tells unreadable from never asked."""
-
-
-class _Interview(NamedTuple):
-    row: int
-    model: str
-    parameters: str
-    traits: Mapping[str, Any]
-    scenario: Mapping[str, Any]
-    questions: Mapping[str, _Question]
 
 
 def read(
@@ -65,10 +41,11 @@ def read(
 
     Scales follow the type of question: ``yes_no`` is binary, ``likert_five`` and
     ``linear_scale`` are ordinal; those of ``multiple_choice`` are guessed (``scales.guess``)
-    where ``scales`` lacks the question. A scenario's variable in the wording makes a question
-    of its own: ``like`` with ``{{ scenario.thing }}`` becomes ``like[thing=tea]``. Other
-    differences between scenarios, and between a model's parameters, are pooled; the latter
-    are counted.
+    where ``scales`` lacks the question. Options that EDSL shuffled are put back in the
+    survey's order, which the JSON has; a CSV file with shuffled options needs ``scales``. A
+    scenario's variable in the wording makes a question of its own: ``like`` with
+    ``{{ scenario.thing }}`` becomes ``like[thing=tea]``. Other differences between scenarios,
+    and between a model's parameters, are pooled; the latter are counted.
 
     An interview without an answer to a question counts as unparsable where the model said
     something, else as failed.
@@ -92,7 +69,7 @@ def read(
     DataError
         With all faults.
     """
-    interviews = _from_csv(source) if source.suffix == ".csv" else _from_json(source)
+    interviews = from_csv(source) if source.suffix == ".csv" else from_json(source)
     _check_groups(interviews, groups, source)
     published = NOTHING if scales is None else read_published(scales)
     name = survey or published.survey or source.name.partition(".")[0]
@@ -112,21 +89,21 @@ def read(
                 faults += [Fault(f.rule, f.value, f.remedy, rows=(one.row,)) for f in error.faults]
                 continue
             if asked is None:
-                counts[f"answers_to_{question.type}_left_out"] += 1
+                counts[f"answers_to_{question.type or 'unknown_type'}_left_out"] += 1
                 continue
             answer = "" if question.answer is None else str(question.answer)
             silent: Outcome = "unparsable" if question.generated else "failed"
             outcome: Outcome = "answered" if answer else silent
             given.append(Given(one.row, asked, of, setting, answer, outcome))
     if faults:
-        raise DataError(_joined(faults), file=source)
+        raise DataError(joined(faults), file=source)
     return tabulate(given, published, counts, source)
 
 
 def _asked(
     survey: str,
     name: str,
-    question: _Question,
+    question: AskedQuestion,
     scenario: Mapping[str, Any],
     published: Published,
 ) -> Asked | None:
@@ -168,7 +145,7 @@ def _labels(name: str, options: object, scenario: Mapping[str, Any]) -> tuple[st
         raise broken(
             f"question_options of {name} is a list",
             repr(options)[:200],
-            _REMEDY,
+            REMEDY,
         )
     return tuple(_filled(str(label), scenario).strip() for label in found)
 
@@ -186,110 +163,7 @@ def _literal(text: str) -> object:
         return None
 
 
-def _from_csv(source: Path) -> list[_Interview]:
-    frame = read_texts(source, ("model.model",), _REMEDY)
-    names = _after(frame.columns, "answer.")
-    if not names:
-        raise broken(
-            "answers stand in columns answer.NAME",
-            f"columns {', '.join(frame.columns)}"[:500],
-            _REMEDY,
-            source,
-        )
-    kinds = ("question_text", "question_type", "question_options")
-    require(frame, [f"{kind}.{name}_{kind}" for name in names for kind in kinds], _REMEDY, source)
-    parameters = [one for one in _after(frame.columns, "model.") if one != "model_index"]
-    interviews = []
-    for number, row in enumerate(frame.to_dict("records")):
-        questions = {
-            name: _Question(
-                row[f"question_text.{name}_question_text"],
-                row[f"question_type.{name}_question_type"],
-                row[f"question_options.{name}_question_options"],
-                row[f"answer.{name}"] or None,
-                bool(row.get(f"generated_tokens.{name}_generated_tokens")),
-            )
-            for name in names
-        }
-        interviews.append(
-            _Interview(
-                number,
-                row["model.model"],
-                repr([row[f"model.{one}"] for one in parameters]),
-                {one: row[f"agent.{one}"] for one in _after(frame.columns, "agent.")},
-                {one: row[f"scenario.{one}"] for one in _after(frame.columns, "scenario.")},
-                questions,
-            )
-        )
-    return interviews
-
-
-def _after(columns: Iterable[str], prefix: str) -> list[str]:
-    return [name.removeprefix(prefix) for name in columns if name.startswith(prefix)]
-
-
-def _from_json(source: Path) -> list[_Interview]:
-    content = _compressed(source) if source.suffix == ".gz" else read_json(source)
-    interviews: list[_Interview] = []
-    faults: list[Fault] = []
-    try:
-        data = entry(content, "data", list, where="EDSL results")
-    except DataError as error:
-        raise error.in_file(source) from None
-    for number, one in enumerate(data):
-        try:
-            interviews.append(_interview(number, one))
-        except DataError as error:
-            faults += [Fault(f.rule, f.value, f.remedy, rows=(number,)) for f in error.faults]
-    if faults or not interviews:
-        none = [Fault("EDSL results have at least one interview", "none", "export the results")]
-        raise DataError(_joined(faults) or none, file=source)
-    return interviews
-
-
-def _compressed(source: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(gzip.decompress(source.read_bytes()))
-    except (OSError, EOFError, ValueError, RecursionError) as error:
-        raise broken(
-            "the file is readable, gzipped JSON", str(error)[:200], "export it again", source
-        ) from None
-    if not isinstance(content, dict):
-        raise broken("the file holds one JSON object", type(content).__name__, _REMEDY, source)
-    return content
-
-
-def _interview(number: int, one: Any) -> _Interview:
-    if not isinstance(one, dict):
-        raise broken("an interview is an object", repr(one)[:80], _REMEDY)
-    model = entry(one, "model", dict, where="an interview")
-    agent = entry(one, "agent", dict, where="an interview")
-    attributes = entry(one, "question_to_attributes", dict, where="an interview")
-    tokens = one.get("generated_tokens")
-    tokens = tokens if isinstance(tokens, dict) else {}
-    questions = {}
-    for name, answer in entry(one, "answer", dict, where="an interview").items():
-        about = entry(attributes, name, dict, where="question_to_attributes")
-        questions[name] = _Question(
-            str(about.get("question_text") or ""),
-            str(about.get("question_type") or ""),
-            about.get("question_options"),
-            answer,
-            bool(tokens.get(f"{name}_generated_tokens")),
-        )
-    scenario = one.get("scenario")
-    scenario = scenario if isinstance(scenario, dict) else {}
-    return _Interview(
-        number,
-        entry(model, "model", str, where="a model"),
-        json.dumps(model.get("parameters"), sort_keys=True, default=str),
-        agent.get("traits") or {},
-        {name: value for name, value in scenario.items() if not name.startswith("edsl_")},
-        questions,
-    )
-
-
-def _check_groups(interviews: Sequence[_Interview], groups: Sequence[str], source: Path) -> None:
+def _check_groups(interviews: Sequence[Interview], groups: Sequence[str], source: Path) -> None:
     known = {name for one in interviews for name in (*one.traits, *one.scenario)}
     unknown = [name for name in groups if name not in known]
     if unknown:
@@ -299,13 +173,3 @@ def _check_groups(interviews: Sequence[_Interview], groups: Sequence[str], sourc
             "name them without a prefix",
             source,
         )
-
-
-def _joined(faults: Sequence[Fault]) -> list[Fault]:
-    """Faults that differ in their rows only, as one."""
-    rows: dict[Fault, list[int]] = {}
-    for fault in faults:
-        rows.setdefault(Fault(fault.rule, fault.value, fault.remedy), []).extend(fault.rows)
-    return [
-        Fault(one.rule, one.value, one.remedy, rows=tuple(numbers)) for one, numbers in rows.items()
-    ]
