@@ -20,27 +20,27 @@ _APPLICATION: Final = 0x656C6963  # "elic": marks the SQLite file as a store
 _BUSY_SECONDS: Final = 60.0
 _FINAL: Final = "('answered', 'refused')"
 
-_SCHEMA: Final = f"""
-CREATE TABLE replies (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    at REAL NOT NULL,
-    key TEXT NOT NULL,
-    model TEXT NOT NULL,
-    template TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    tokens_in INTEGER,
-    tokens_out INTEGER,
-    request TEXT NOT NULL,
-    reply TEXT NOT NULL
-);
-CREATE INDEX replies_by_key ON replies (key);
-CREATE TRIGGER replies_are_kept BEFORE DELETE ON replies
-    BEGIN SELECT RAISE(ABORT, 'replies are never deleted'); END;
-CREATE TRIGGER replies_stay BEFORE UPDATE ON replies
-    BEGIN SELECT RAISE(ABORT, 'replies are never changed'); END;
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
+_SCHEMA: Final = (
+    """CREATE TABLE replies (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        key TEXT NOT NULL,
+        model TEXT NOT NULL,
+        template TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        tokens_in INTEGER,
+        tokens_out INTEGER,
+        request TEXT NOT NULL,
+        reply TEXT NOT NULL
+    )""",
+    "CREATE INDEX replies_by_key ON replies (key)",
+    """CREATE TRIGGER replies_are_kept BEFORE DELETE ON replies
+    BEGIN SELECT RAISE(ABORT, 'replies are never deleted'); END""",
+    """CREATE TRIGGER replies_stay BEFORE UPDATE ON replies
+    BEGIN SELECT RAISE(ABORT, 'replies are never changed'); END""",
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Store:
         try:
             # Within the lock: another process may have made the table in the meantime.
             if not self._check_kind():
-                for statement in _statements(_SCHEMA):
+                for statement in _SCHEMA:
                     self._database.execute(statement)
             self._database.execute("COMMIT")
         except BaseException:
@@ -278,16 +278,6 @@ def _reply(text: str) -> Reply:
     values = json.loads(text)
     tokens = tuple(TokenLogprob(*pair) for pair in values.pop("first_token", ()))
     return Reply(first_token=tokens, **values)
-
-
-def _statements(script: str) -> Iterator[str]:
-    # ``executescript`` would commit first, and so end the transaction.
-    statement = ""
-    for line in script.strip().splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 @contextmanager
