@@ -72,9 +72,14 @@ def named(text: str, labels: Sequence[str]) -> frozenset[int]:
     >>> sorted(named("A. More", ["Less", "More"]))
     [0, 1]
     """
-    text = one_line(text)
     if len(text) > _BESIDE_A_LABEL + max(map(len, labels)):
         return frozenset()
+    return _named(text, tuple(labels))
+
+
+@lru_cache(maxsize=4096)  # the same letters and labels come back in reply after reply
+def _named(text: str, labels: tuple[str, ...]) -> frozenset[int]:
+    text = one_line(text)
     found = _lettered(text, labels)
     small = _SMALL.fullmatch(text)
     if small and small[1].upper() in ascii_uppercase[: len(labels)]:
