@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,8 +217,12 @@ def cache(store: Path, as_json: bool) -> None:
     from elicit.store import Store
 
     with Store(existing(store)) as keeper:
-        stats = keeper.stats().as_dict()
-    tell(str(store), stats, as_json)
+        stats = keeper.stats()
+    moments = {
+        name: None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+        for name, at in (("first", stats.first), ("last", stats.last))
+    }
+    tell(str(store), stats.as_dict() | moments, as_json)
 
 
 def _peek(store: Path, job: Job) -> Mapping[str, Reply]:

@@ -68,6 +68,8 @@ class MethodCheck:
     """Mean Wasserstein-1 distance from the known distributions, on scales from 0 to 1."""
     reversal_distance: float
     """Mean total variation between a list and its reverse, the survey's own questions too."""
+    reversal_by_chance: float
+    """What the number of draws alone would give to a model without position effect."""
     captured_mass: float
     """Mean probability of the first token that fell on letters; NaN but for logprob."""
     problems: tuple[str, ...]
@@ -265,6 +267,13 @@ def judge(result: Elicitation, in_survey: bool) -> MethodCheck:
         tv_uniform=_mean([_tv(np.full(len(truth), 1 / len(truth)), truth) for _, truth in pairs]),
         w1=_mean([_w1(one, truth) for one, truth in pairs]),
         reversal_distance=_number(described["reversal_distance"]),
+        reversal_by_chance=_mean(
+            [
+                _reversal_by_chance(one, _draws(result.elicitation, one))
+                for one in result.answers
+                if one.outcome == "answered"
+            ]
+        ),
         captured_mass=_number(described["captured_mass"]),
         problems=(),
     )
@@ -285,10 +294,10 @@ def _problems(check: MethodCheck) -> list[str]:
             f"no nearer to known distributions than equal shares (total variation {check.tv:.2f}, "
             f"{check.tv_by_chance:.2f} of it by chance; equal shares {check.tv_uniform:.2f})"
         )
-    if check.reversal_distance > MOST_REVERSAL:
+    if check.reversal_distance - check.reversal_by_chance > MOST_REVERSAL:
         found.append(
-            f"answers move by {check.reversal_distance:.2f} when the list is reversed (at most "
-            f"{MOST_REVERSAL:.2f})"
+            f"answers move by {check.reversal_distance:.2f} when the list is reversed "
+            f"({check.reversal_by_chance:.2f} of it by chance, at most {MOST_REVERSAL:.2f} beyond)"
         )
     if check.captured_mass < LEAST_CAPTURED:
         found.append(
@@ -317,6 +326,18 @@ def _tv_by_chance(truth: Float[np.ndarray, " option"], draws: int | None) -> flo
     if draws is None:
         return 0.0
     sd = np.sqrt(truth * (1 - truth) / draws)
+    return float(0.5 * np.sum(sd) * math.sqrt(2 / math.pi))
+
+
+def _reversal_by_chance(answer: Answer, draws: int | None) -> float:
+    """Expected total variation between two halves of the draws, where nothing sets them apart.
+
+    The spread is that of all draws together, freed of the bias of an estimate from as many.
+    """
+    if draws is None or draws < 2:
+        return 0.0
+    spread = answer.shares * (1 - answer.shares) * draws / (draws - 1)
+    sd = np.sqrt(spread * 2 / (draws / 2))
     return float(0.5 * np.sum(sd) * math.sqrt(2 / math.pi))
 
 

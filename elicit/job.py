@@ -92,6 +92,12 @@ def _settings(
     Templates that share a prompt (two wordings of ``sd``) stand under their own names, else
     their rows could not be told apart.
     """
+    names = [template.name for template in templates]
+    if len(set(names)) < len(names):
+        raise CalibError(
+            f"each template of a survey has a name of its own, by which rows are told apart; got "
+            f"{', '.join(names)}; rename one"
+        )
     shared = Counter(template.setting for template in templates)
     settings = []
     for template in templates:

@@ -84,7 +84,7 @@ def example_plan() -> str:
 
 def _model(table: _Table) -> ModelPlan:
     ways = [name for name in ("name", "gguf", "fake") if name in table.values]
-    if len({"gguf", "fake"} & set(ways)) == 2 or not ways:
+    if table.there and (len({"gguf", "fake"} & set(ways)) == 2 or not ways):
         table.fault(
             "a model is an endpoint's (name and base_url), a GGUF file (gguf) or fake (fake)",
             ", ".join(ways) or "none of them",
@@ -209,8 +209,9 @@ class _Table:
         self.name = name
         self.faults = faults
         self.known: set[str] = set()
+        self.there = isinstance(values, dict)
         self.values: dict[str, Any] = values if isinstance(values, dict) else {}
-        if not isinstance(values, dict):
+        if not self.there:
             self.fault(f"a survey file has a table [{name}]", repr(values), f"add [{name}]")
 
     def fault(self, rule: str, value: str, remedy: str, field: str | None = None) -> None:

@@ -54,7 +54,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
     out = console()
     table = Table(title=escape(diagnosis.model), title_justify="left")
     titles = ("elicitation", "replies", "answered", "TV from truth", "by chance",
-              "equal shares", "W1", "reversed", "letters' mass")  # fmt: skip
+              "equal shares", "W1", "reversed", "by chance", "letters' mass")  # fmt: skip
     for title in titles:
         table.add_column(title)
     for check in diagnosis.checks:
@@ -66,7 +66,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
                 _share(value)
                 for value in (
                     check.tv, check.tv_by_chance, check.tv_uniform, check.w1,
-                    check.reversal_distance, check.captured_mass,
+                    check.reversal_distance, check.reversal_by_chance, check.captured_mass,
                 )
             ),
         )  # fmt: skip

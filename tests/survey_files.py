@@ -8,6 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
+from elicit.cli import main
+
 QUESTION = """
 [[question]]
 id = "q{number}"
@@ -37,19 +41,20 @@ def write_survey(
     return path
 
 
+def call(*words: object, **environment: str) -> Result:
+    """Run a command in this process; further variables of its environment by name."""
+    return CliRunner(env=environment).invoke(main, [str(word) for word in words])
+
+
 def command(*words: object) -> list[str]:
     """The command line ``elicit`` in a process of its own, warnings being errors."""
     code = "from elicit.cli import main; main()"
     return [sys.executable, "-W", "error", "-c", code, *map(str, words)]
 
 
-def elicit(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; further variables of its environment by name."""
-    import os
-
-    return subprocess.run(
-        command(*words), capture_output=True, text=True, check=False, env=os.environ | environment
-    )
+def elicit(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, to its end."""
+    return subprocess.run(command(*words), capture_output=True, text=True, check=False)
 
 
 def _lines(fields: Mapping[str, object]) -> str:
