@@ -41,8 +41,10 @@ class Display:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A group's distribution over a question's options: the mean over orders of the mean
-    over the answered draws in each."""
+    """A group's distribution over a question's options.
+
+    The mean over the orders in which they were displayed of the mean over the answered draws.
+    """
 
     question: Question
     group: Group

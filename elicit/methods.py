@@ -22,6 +22,7 @@ from calib.survey import ELICITATIONS, Group, Question
 from elicit.answers import Answer, Display
 from elicit.parse import Reading, read_letter, read_letters_sequence, read_percentages
 from elicit.prompt import (
+    ORDER_SCHEMES,
     PERMUTATIONS,
     Example,
     Order,
@@ -276,6 +277,11 @@ def make_method(
         raise CalibError(
             f"elicitation must be one of {', '.join(ELICITATIONS)}; got {elicitation!r}; "
             "use one of these words"
+        )
+    if orders not in ORDER_SCHEMES:
+        raise CalibError(
+            f"orders must be one of {', '.join(ORDER_SCHEMES)}; got {orders!r}; use one of these "
+            "words"
         )
     template = template if isinstance(template, Template) else load_template(template)
     template.task(elicitation)

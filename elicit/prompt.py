@@ -227,20 +227,17 @@ def _shown(
     return "\n\n".join(
         fill(
             template.example,
-            {
-                "question": example.question.text,
-                "options": _listed(
-                    ascii_uppercase[: len(example.shares)],
-                    [
-                        f"{one_line(option.label)}: {100 * share:.3g}%"
-                        for option, share in zip(
-                            example.question.options, example.shares, strict=True
-                        )
-                    ],
-                ),
-            },
+            {"question": example.question.text, "options": _with_shares(example)},
         )
         for example in kept
+    )
+
+
+def _with_shares(example: Example) -> str:
+    """Without letters, which belong to the question that is asked."""
+    return "\n".join(
+        f"- {one_line(option.label)}: {100 * share:.3g}%"
+        for option, share in zip(example.question.options, example.shares, strict=True)
     )
 
 
