@@ -76,7 +76,7 @@ def messages(
         speaks of are missing.
     """
     task = template.task(elicitation)
-    check_letters(question)
+    _check_letters(question)
     _check_order(question, order)
     letters = ascii_uppercase[: len(order)]
     labels = [one_line(question.options[place].label) for place in order]
@@ -140,7 +140,7 @@ def option_orders(
         For an unknown scheme, ``all`` of too many options, less than one permutation, or
         more options than letters.
     """
-    check_letters(question)
+    _check_letters(question)
     kinds = [option.kind for option in question.options]
     moving = tuple(place for place, kind in enumerate(kinds) if kind == "substantive")
     last = tuple(place for place, kind in enumerate(kinds) if kind != "substantive")
@@ -171,7 +171,7 @@ def option_orders(
     return tuple(order + last for order in moved)
 
 
-def check_letters(question: Question) -> None:
+def _check_letters(question: Question) -> None:
     """Raise ``CalibError`` if a question has more options than there are letters."""
     if len(question.options) > len(ascii_uppercase):
         raise CalibError(
