@@ -25,6 +25,7 @@ import click
 from benchmarks.record import record
 from elicit.budget import Meter
 from elicit.job import Job, read_job, run_job
+from elicit.manifest import versions
 from elicit.store import Store
 from elicit.wire import body_of
 
@@ -59,7 +60,7 @@ def main(calls: int, at_once: int, delay: float, repeats: int) -> None:
         "at_most_a_second": round(at_once / delay, 1) if delay else None,
         "calls_a_second": rates,
         "ratio_of_medians": round(middle["run"] / middle["bare"], 3),
-        "record": record(0),
+        "record": record(0) | {"versions": versions()},
     }
     click.echo(json.dumps(document, indent=1))
 

@@ -25,8 +25,8 @@ LIBRARIES: Final = ("opinion-calibration", "numpy", "pandas", "pyarrow", "openai
 
 
 def manifest_path(table: Path) -> Path:
-    """Where the manifest of a table stands: ``out.parquet`` has ``out.manifest.json``."""
-    return table.with_suffix(".manifest.json")
+    """Where the manifest of a table stands: ``out.csv`` has ``out.csv.manifest.json``."""
+    return table.with_name(f"{table.name}.manifest.json")
 
 
 def describe_run(

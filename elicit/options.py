@@ -16,7 +16,7 @@ SURVEY = click.argument("survey", type=FILE)
 SEED = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 STORE = click.option(
-    "--store", type=FILE, help="File with all replies; SURVEY.replies.sqlite if not given."
+    "--store", type=FILE, help="File with all replies; SURVEY with the suffix .sqlite if not given."
 )
 MAX_CALLS = click.option(
     "--max-calls", type=click.IntRange(min=1), help="Most calls; more are refused beforehand."
@@ -42,7 +42,7 @@ class Main(click.Group):
 
 def store_of(survey: Path, store: Path | None) -> Path:
     """Where the replies to a survey are kept."""
-    return survey.with_suffix(".replies.sqlite") if store is None else store
+    return survey.with_suffix(".sqlite") if store is None else store
 
 
 def existing(store: Path) -> Path:

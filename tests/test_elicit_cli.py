@@ -70,9 +70,9 @@ def test_a_run_gives_a_paired_table_and_its_manifest(survey: Path, suffix: str) 
     assert table["p_human"].isna().all() and table["n_human"].isna().all()
     sums = table.groupby(["elicitation", "question_id", "group"])["p_llm"].sum()
     assert sums.to_numpy() == pytest.approx(1)
-    manifest = json.loads(survey.with_name("out.manifest.json").read_text("utf-8"))
+    manifest = json.loads(survey.with_name(f"out{suffix}.manifest.json").read_text("utf-8"))
     assert manifest["calls"]["made"] == 4 * 2 * (1 + 3)
-    assert survey.with_name("survey.replies.sqlite").exists()
+    assert survey.with_name("survey.sqlite").exists()
 
 
 def test_a_warm_store_makes_no_calls_and_the_same_bytes(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_json_is_one_document_on_standard_output(survey: Path, tmp_path: Path) -
     run = document(call("run", survey, "-o", tmp_path / "out.csv", "--json"))
     assert run["table"] == str(tmp_path / "out.csv")
     assert run["calls"]["made"] == 32
-    store = survey.with_name("survey.replies.sqlite")
+    store = survey.with_name("survey.sqlite")
     cache = document(call("cache", store, "--json"))
     assert cache["requests"] == 32
     assert cache["models"] == {"fake": 32}
@@ -178,13 +178,13 @@ def test_a_broken_template_is_refused_before_anything_is_asked(tmp_path: Path) -
     assert result.exit_code == 5
     for name in ("{wording}", "{options}", "{persona}"):
         assert name in result.stderr
-    assert not (tmp_path / "survey.replies.sqlite").exists()
+    assert not (tmp_path / "survey.sqlite").exists()
 
 
 def test_export_writes_what_is_there(survey: Path, tmp_path: Path) -> None:
     result = call("export", survey, "-o", tmp_path / "e.csv")
     assert result.exit_code == 5  # no store yet, and none is made
-    assert not survey.with_name("survey.replies.sqlite").exists()
+    assert not survey.with_name("survey.sqlite").exists()
     call("run", survey, "-o", tmp_path / "out.csv")
     more = write_survey(survey, model=FAKE, ask={"elicitation": "logprob"}, n_questions=3)
     exported = document(call("export", more, "-o", tmp_path / "e.csv", "--json"))
@@ -198,7 +198,7 @@ def test_export_writes_what_is_there(survey: Path, tmp_path: Path) -> None:
 
 def test_export_of_a_store_gives_every_reply(survey: Path, tmp_path: Path) -> None:
     call("run", survey, "-o", tmp_path / "out.csv")
-    store = survey.with_name("survey.replies.sqlite")
+    store = survey.with_name("survey.sqlite")
     assert call("export", "--store", store, "-o", tmp_path / "rows.jsonl").exit_code == 0
     rows = pd.read_json(tmp_path / "rows.jsonl", lines=True)
     assert len(rows) == 32

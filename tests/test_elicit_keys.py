@@ -48,13 +48,13 @@ def test_after_a_run_with_everything_that_a_run_writes(tmp_path: Path, survey: P
         assert run.exit_code == 0, run.stderr
         dry = call("run", survey, "--dry-run", **environment)
         rows = call(
-            "export", "--store", survey.with_suffix(".replies.sqlite"), "-o", tmp_path / "r.jsonl"
+            "export", "--store", survey.with_suffix(".sqlite"), "-o", tmp_path / "r.jsonl"
         )
         folder = tmp_path / "batch"
         batch = call("batch", "write", survey, folder, "--store", tmp_path / "b.sqlite",
                        **environment)  # fmt: skip
         assert batch.exit_code == 0, batch.stderr
-    assert (tmp_path / "out.manifest.json").exists()
+    assert (tmp_path / "out.csv.manifest.json").exists()
     assert folder.is_dir()
     assert_nowhere(tmp_path, run, dry, rows, batch)
 

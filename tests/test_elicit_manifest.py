@@ -76,7 +76,7 @@ def test_it_says_mass_and_position_effect(document: dict[str, Any]) -> None:
 
 def test_it_is_written_as_json(document: dict[str, Any], tmp_path: Path) -> None:
     path = manifest_path(tmp_path / "table.parquet")
-    assert path == tmp_path / "table.manifest.json"
+    assert path == tmp_path / "table.parquet.manifest.json"
     write_manifest(document, path)
     assert json.loads(path.read_text("utf-8")) == document
 
