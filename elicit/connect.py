@@ -54,13 +54,12 @@ async def connected(
     keeper: Keeper,
     *,
     seed: int,
-    anew: bool = False,
 ) -> AsyncIterator[Connection]:
     """Clients of the model, until the block ends.
 
     An endpoint is one client, with patience and rate limits; a model in this process is one
     client a processor, each asked one request at a time. What an endpoint can do is found
-    out once and kept; with ``anew`` it is found out again.
+    out once, by a few short calls that the meter does not count, and kept.
 
     Raises
     ------
@@ -74,7 +73,7 @@ async def connected(
         from elicit.limits import PatientClient
 
         async with endpoint(model) as bare:
-            client, able = await knowing(bare, model, keeper, anew=anew)
+            client, able = await knowing(bare, model, keeper)
             patient = PatientClient(
                 MeteredClient(client, meter),
                 requests_per_minute=ask.requests_per_minute,
@@ -97,12 +96,12 @@ async def connected(
 
 
 async def knowing(
-    client: OpenAIClient, model: ModelPlan, keeper: Keeper, *, anew: bool = False
+    client: OpenAIClient, model: ModelPlan, keeper: Keeper
 ) -> tuple[OpenAIClient, Capabilities]:
     """The client with what its endpoint can do: as kept, else found out and kept."""
     from elicit.capabilities import probe
 
-    able = None if anew else _known(model, keeper)
+    able = _known(model, keeper)
     if able is None:
         able = await probe(client)
         keeper.put(_record(model), Reply("answered", text=json.dumps(asdict(able))))

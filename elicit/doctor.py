@@ -9,24 +9,24 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
 
 from calib.errors import CalibError
-from calib.survey import ELICITATIONS, Group, Option, Question
+from calib.survey import ELICITATIONS, Question
 from elicit.answers import Answer
 from elicit.budget import Meter
 from elicit.capabilities import check_needs
 from elicit.connect import connected
 from elicit.job import Job
+from elicit.known import known_questions, reversal_by_chance, tv, tv_by_chance, w1
 from elicit.manifest import describe_setting
 from elicit.methods import make_method
+from elicit.prompt import POPULATION
 from elicit.run import Setting, Work, answers, lay_out, send_missing
 from elicit.send import Memory, Sender
 from elicit.table import Elicitation
 from elicit.template import load_template
 from elicit.types import Capabilities, Client, Reply
 
-EVERYONE: Final = Group("all", "all")
 TEMPLATE: Final = "base"
 ORDERS: Final = "both"
 SELF_RANDOM_DRAWS: Final = 10
@@ -38,14 +38,6 @@ SAMPLE: Final = 4
 MOST_UNANSWERED: Final = 0.1
 MOST_REVERSAL: Final = 0.3
 LEAST_CAPTURED: Final = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class KnownQuestion:
-    """A question about chance, whose distribution over people follows from its text."""
-
-    question: Question
-    truth: Float[np.ndarray, " option"]
 
 
 @dataclass(frozen=True)
@@ -127,50 +119,6 @@ class Diagnosis:
         }
 
 
-def known_questions() -> tuple[KnownQuestion, ...]:
-    """Two biased coins, a fair die and a loaded one, as questions to people who threw them.
-
-    >>> for known in known_questions():
-    ...     print(known.question.id, known.truth.tolist())
-    coin-80 [0.8, 0.2]
-    coin-30 [0.3, 0.7]
-    die-loaded [0.1, 0.1, 0.1, 0.1, 0.1, 0.5]
-    die-low [0.4, 0.2, 0.1, 0.1, 0.1, 0.1]
-    """
-    return (
-        _coin("coin-80", 80),
-        _coin("coin-30", 30),
-        _die("die-loaded", (10, 10, 10, 10, 10, 50)),
-        _die("die-low", (40, 20, 10, 10, 10, 10)),
-    )
-
-
-def _coin(name: str, heads: int) -> KnownQuestion:
-    text = (
-        "Each of the people asked tossed the same biased coin once. It lands heads up in "
-        f"{heads} % of tosses and tails up in {100 - heads} % of tosses. Which side came up?"
-    )
-    options = (Option(0, "Heads", 0.0), Option(1, "Tails", 1.0))
-    return KnownQuestion(
-        Question("doctor", name, text, "binary", options), np.array([heads, 100 - heads]) / 100
-    )
-
-
-def _die(name: str, percent: Sequence[int]) -> KnownQuestion:
-    faces = ", ".join(f"{face} in {share} %" for face, share in enumerate(percent, start=1))
-    text = (
-        f"Each of the people asked rolled the same loaded die once. It shows {faces} of rolls. "
-        "Which number came up?"
-    )
-    names = ("one", "two", "three", "four", "five", "six")
-    options = tuple(
-        Option(place, f"{face} ({place + 1})", float(place + 1)) for place, face in enumerate(names)
-    )
-    return KnownQuestion(
-        Question("doctor", name, text, "ordinal", options), np.array(percent) / 100
-    )
-
-
 def lay_out_checks(job: Job, elicitations: Sequence[str] = ELICITATIONS) -> Work:
     """The requests of an examination: known questions and a sample of the survey's own.
 
@@ -188,7 +136,7 @@ def lay_out_checks(job: Job, elicitations: Sequence[str] = ELICITATIONS) -> Work
         )
         settings.append(Setting(method, TEMPLATE))
     asked = [known.question for known in known_questions()] + sample(job.questionnaire.questions)
-    return lay_out(job.work.model, settings, asked, [EVERYONE])
+    return lay_out(job.work.model, settings, asked, [POPULATION])
 
 
 def sample(questions: Sequence[Question], most: int = SAMPLE) -> list[Question]:
@@ -260,16 +208,16 @@ def judge(result: Elicitation, in_survey: bool) -> MethodCheck:
         in_survey=in_survey,
         n_replies=sum(outcomes.values()),
         outcomes=dict(outcomes),
-        tv=_mean([_tv(one.shares, truth) for one, truth in pairs]),
+        tv=_mean([tv(one.shares, truth) for one, truth in pairs]),
         tv_by_chance=_mean(
-            [_tv_by_chance(truth, _draws(result.elicitation, one)) for one, truth in pairs]
+            [tv_by_chance(truth, _draws(result.elicitation, one)) for one, truth in pairs]
         ),
-        tv_uniform=_mean([_tv(np.full(len(truth), 1 / len(truth)), truth) for _, truth in pairs]),
-        w1=_mean([_w1(one, truth) for one, truth in pairs]),
+        tv_uniform=_mean([tv(np.full(len(truth), 1 / len(truth)), truth) for _, truth in pairs]),
+        w1=_mean([w1(one, truth) for one, truth in pairs]),
         reversal_distance=_number(described["reversal_distance"]),
         reversal_by_chance=_mean(
             [
-                _reversal_by_chance(one, _draws(result.elicitation, one))
+                reversal_by_chance(one, _draws(result.elicitation, one))
                 for one in result.answers
                 if one.outcome == "answered"
             ]
@@ -316,38 +264,6 @@ def _draws(elicitation: str, answer: Answer) -> int | None:
             return SEQUENCE_ANSWERS * len(answer.displays)
         case _:
             return None
-
-
-def _tv_by_chance(truth: Float[np.ndarray, " option"], draws: int | None) -> float:
-    """Expected total variation between a distribution and ``draws`` draws from it.
-
-    By the normal approximation: a share's mean absolute error is sd · √(2/π).
-    """
-    if draws is None:
-        return 0.0
-    sd = np.sqrt(truth * (1 - truth) / draws)
-    return float(0.5 * np.sum(sd) * math.sqrt(2 / math.pi))
-
-
-def _reversal_by_chance(answer: Answer, draws: int | None) -> float:
-    """Expected total variation between two halves of the draws, where nothing sets them apart.
-
-    The spread is that of all draws together, freed of the bias of an estimate from as many.
-    """
-    if draws is None or draws < 2:
-        return 0.0
-    spread = answer.shares * (1 - answer.shares) * draws / (draws - 1)
-    sd = np.sqrt(spread * 2 / (draws / 2))
-    return float(0.5 * np.sum(sd) * math.sqrt(2 / math.pi))
-
-
-def _tv(one: Float[np.ndarray, " option"], other: Float[np.ndarray, " option"]) -> float:
-    return float(0.5 * np.abs(one - other).sum())
-
-
-def _w1(answer: Answer, truth: Float[np.ndarray, " option"]) -> float:
-    gaps = np.diff(answer.question.places)
-    return float(np.sum(np.abs(np.cumsum(answer.shares - truth))[:-1] * gaps))
 
 
 def _mean(values: Sequence[float]) -> float:

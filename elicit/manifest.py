@@ -93,7 +93,7 @@ def describe_setting(result: Elicitation) -> dict[str, Any]:
 
 
 def describe_calls(meter: Meter) -> dict[str, Any]:
-    """Calls, tokens and money of one run."""
+    """Calls, tokens and money of one run, but for those that find out what an endpoint can do."""
     return {
         "made": meter.calls,
         "failed": meter.calls_failed,

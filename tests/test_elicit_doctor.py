@@ -19,17 +19,17 @@ from calib.survey import ELICITATIONS
 from elicit.answers import Answer, Display
 from elicit.budget import Meter
 from elicit.doctor import (
-    EVERYONE,
     Diagnosis,
     MethodCheck,
     examine_job,
     judge,
-    known_questions,
     lay_out_checks,
     sample,
 )
 from elicit.fake import FakeClient
 from elicit.job import Job, read_job
+from elicit.known import known_questions
+from elicit.prompt import POPULATION
 from elicit.table import Elicitation
 from elicit.types import Capabilities, Reply, Request
 
@@ -165,7 +165,7 @@ def test_what_the_endpoint_cannot_do_is_skipped_and_a_problem_where_asked(
 def test_nothing_answered_is_undefined_and_a_problem() -> None:
     (known, *_) = known_questions()
     lost = Display((0, 1), "unparsable", np.full(2, np.nan))
-    answers = (Answer(known.question, EVERYONE, (lost, Display((1, 0), *_rest(lost)))),)
+    answers = (Answer(known.question, POPULATION, (lost, Display((1, 0), *_rest(lost)))),)
     check = judge(Elicitation("m", "verbalized", "base", answers), in_survey=True)
     assert math.isnan(check.tv) and math.isnan(check.w1)
     assert any("no question with a known distribution" in one for one in check.problems)
@@ -181,7 +181,7 @@ def test_distances_by_hand() -> None:
     displays = tuple(
         Display(order, "answered", shares) for order in [(0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0)]
     )
-    answer = Answer(known.question, EVERYONE, displays)
+    answer = Answer(known.question, POPULATION, displays)
     check = judge(Elicitation("m", "sequence", "base", (answer,)), in_survey=True)
     assert check.tv == pytest.approx(0.1)
     assert check.w1 == pytest.approx(0.1 / 5)
@@ -199,7 +199,7 @@ def test_the_survey_is_sampled_evenly(tmp_path: Path) -> None:
     assert sample(questions[:2]) == list(questions[:2])
     asked = {cell.question.id for cell in lay_out_checks(a_job(tmp_path)).cells}
     assert len(asked) == 4 + 4
-    assert all(cell.group == EVERYONE for cell in lay_out_checks(a_job(tmp_path)).cells)
+    assert all(cell.group == POPULATION for cell in lay_out_checks(a_job(tmp_path)).cells)
 
 
 def document(run: Any) -> Mapping[str, Any]:
