@@ -16,6 +16,7 @@ BUNDLED_WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT_TOKENS: Final = 2048
 CAPABILITIES: Final = Capabilities(top_logprobs=10_000, json_schema=True, seed=True)
 """Of every local model: llama.cpp can do all of it."""
+BATCH_TOKENS: Final = 16
 _SILENT: Final = -1
 
 
@@ -46,8 +47,7 @@ class LocalClient:
     """A GGUF chat model, loaded once and asked one request at a time.
 
     Log-probabilities are the model's own, whatever the temperature. A prompt's beginning
-    that the request before had too is not computed again. That moves log-probabilities by
-    about 1e-6; the same requests in the same order give the same replies to the last bit.
+    that the request before had too is not computed again, which leaves the reply as it is.
 
     One thread by default: threads of one computation wait for each other many times a
     token, and slow down by ten where another process takes a processor. Several clients
@@ -120,6 +120,9 @@ def _load(weights: Path, threads: int) -> Any:
     parameters.model.path = str(weights)
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = 1
+    # Large batches take other kernels, whose rounding moves log-probabilities by some tenths:
+    # a reply would hang on how much of its prompt was in the cache. This costs no time.
+    parameters.n_ubatch = BATCH_TOKENS
     # One prompt's state is kept for the next call; further ones would only take memory.
     parameters.cache_ram_mib = 0
     parameters.cpuparams.n_threads = threads

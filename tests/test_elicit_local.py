@@ -96,6 +96,20 @@ class TestRealModel:
         for token in shared:
             assert first[token] == pytest.approx(again[token], abs=1e-3)
 
+    @pytest.mark.usefixtures("client")
+    def test_what_the_cache_holds_does_not_move_a_reply(self) -> None:
+        """In large batches it would, by some tenths for a prompt of this length."""
+        beginning = "We are faced with many problems in this country. " * 12
+        asked = request(f"{beginning} Are we spending too much on parks? Say A, B or C.")
+        other = request(f"{beginning} Are we spending too little on science? Say A, B or C.")
+        fresh = LocalClient(bundled_weights())
+        first = self.ask(fresh, asked)
+        self.ask(fresh, other)
+        again = self.ask(fresh, asked)
+        for one, two in zip(first.first_token, again.first_token, strict=True):
+            assert one.token == two.token
+            assert one.logprob == pytest.approx(two.logprob, abs=1e-5)
+
     def test_tokens_are_counted_and_the_end_is_said(self, client: LocalClient) -> None:
         cut = self.ask(client, request("Count from one to ten.", top_logprobs=None, max_tokens=5))
         assert (cut.finish, cut.tokens_out) == ("length", 5)
