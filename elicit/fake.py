@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float
 
-from elicit.types import Reply, Request, TokenLogprob
+from elicit.types import Capabilities, Reply, Request, TokenLogprob
 
 Preference = Callable[[str, str], float]
 """Log weight of an option, from the whole prompt and the option's label."""
+DRAWN: Final = 30
+"""Letters in a list whose length the schema leaves open."""
 _OPTION: Final = re.compile(r"^([A-Z])\. (.*)$", re.MULTILINE)
 _SPELLINGS: Final = (("{}", 0.7), (" {}", 0.2), ("({}", 0.1))
 
@@ -24,12 +28,18 @@ def indifferent(_prompt: str, _label: str) -> float:
 
 
 class FakeClient:
-    """A model that reads lettered options and answers with letters, never over a network.
+    """A model that reads lettered options and answers in letters, never over a network.
 
-    The probability of the option in position p is proportional to
-    exp(preference + position_bias[p] + noise · standard normal); ``mass`` of the first
-    token falls on letters, spread over several spellings of each, the rest on words.
-    Noise depends on ``seed`` and the request only, not on the order of calls.
+    The share of the option in position p is proportional to
+    exp(preference + position_bias[p] + noise · standard normal). It answers as asked:
+
+    - by log-probabilities, or at temperature 0: ``mass`` of the first token falls on
+      letters, spread over several spellings of each, the rest on words;
+    - by a JSON Schema with a number for each letter: with the shares in percent;
+    - by a JSON Schema with a list of letters: with as many drawn from the shares;
+    - else with one letter drawn from the shares.
+
+    Noise and draws depend on ``seed`` and the request only, not on the order of calls.
 
     Parameters
     ----------
@@ -59,6 +69,9 @@ class FakeClient:
         self.noise = noise
         self.seed = seed
         self.faults = dict(faults or {})
+        self.capabilities: Capabilities | None = Capabilities(
+            top_logprobs=20, json_schema=True, seed=True
+        )
         self.requests: list[Request] = []
         """Every request received, in order."""
 
@@ -68,32 +81,67 @@ class FakeClient:
         self.requests.append(request)
         if number in self.faults:
             return self.faults[number]
-        tokens = self._first_token(request)
-        tokens.sort(key=lambda candidate: -candidate.logprob)
-        shown = tokens[: request.top_logprobs or 0]
-        return Reply("answered", text=tokens[0].token, first_token=tuple(shown))
-
-    def _first_token(self, request: Request) -> list[TokenLogprob]:
         prompt = "\n\n".join(message.content for message in request.messages)
         labels = [label for _, label in _OPTION.findall(prompt)]
-        if not labels:
+        generator = np.random.default_rng([self.seed, int(request.key[:16], 16)])
+        shares = self._shares(prompt, labels, generator)
+        if request.top_logprobs or request.temperature == 0 or not labels:
+            tokens = sorted(self._first_token(shares), key=lambda token: -token.logprob)
+            shown = tuple(tokens[: request.top_logprobs or 0])
+            return self._reply(prompt, tokens[0].token, shown)
+        letters = ascii_uppercase[: len(labels)]
+        if request.json_schema is not None:
+            answer = _in_form(json.loads(request.json_schema), letters, shares, generator)
+            return self._reply(prompt, json.dumps(answer))
+        return self._reply(prompt, str(generator.choice(list(letters), p=shares)))
+
+    def _shares(
+        self, prompt: str, labels: Sequence[str], generator: np.random.Generator
+    ) -> Float[np.ndarray, " option"]:
+        bias = np.zeros(len(labels))
+        known = min(len(labels), len(self.position_bias))
+        bias[:known] = self.position_bias[:known]
+        preferred = np.array([self.preference(prompt, label) for label in labels])
+        noise = self.noise * generator.standard_normal(len(labels))
+        weights = np.exp(preferred + bias + noise)
+        shares: np.ndarray = weights / weights.sum()
+        return shares
+
+    def _first_token(self, shares: Float[np.ndarray, " option"]) -> list[TokenLogprob]:
+        if not len(shares):
             return [TokenLogprob("The", 0.0)]
-        weights = self._weights(request, prompt, labels)
         tokens = [
             TokenLogprob(spelling.format(letter), math.log(self.mass * share * part))
-            for letter, share in zip(ascii_uppercase, weights / weights.sum(), strict=False)
+            for letter, share in zip(ascii_uppercase, shares, strict=False)
             for spelling, part in _SPELLINGS
         ]
         if self.mass < 1:
             tokens.append(TokenLogprob("The", math.log(1 - self.mass)))
         return tokens
 
-    def _weights(self, request: Request, prompt: str, labels: Sequence[str]) -> np.ndarray:
-        generator = np.random.default_rng([self.seed, int(request.key[:16], 16)])
-        bias = np.zeros(len(labels))
-        known = min(len(labels), len(self.position_bias))
-        bias[:known] = self.position_bias[:known]
-        preferred = np.array([self.preference(prompt, label) for label in labels])
-        noise = self.noise * generator.standard_normal(len(labels))
-        weights: np.ndarray = np.exp(preferred + bias + noise)
-        return weights
+    def _reply(self, prompt: str, text: str, first_token: tuple[TokenLogprob, ...] = ()) -> Reply:
+        """An answer with its words counted as tokens."""
+        return Reply(
+            "answered",
+            text=text,
+            first_token=first_token,
+            finish="stop",
+            tokens_in=len(prompt.split()),
+            tokens_out=len(text.split()),
+        )
+
+
+def _in_form(
+    schema: Mapping[str, Any],
+    letters: str,
+    shares: Float[np.ndarray, " option"],
+    generator: np.random.Generator,
+) -> dict[str, object]:
+    """What a JSON Schema asks for: a share for each letter, or lists of drawn letters."""
+    percent = dict(zip(letters, (100 * shares).round(6).tolist(), strict=True))
+    return {
+        name: generator.choice(list(letters), size=part.get("minItems", DRAWN), p=shares).tolist()
+        if part.get("type") == "array"
+        else percent.get(name, 0.0)
+        for name, part in schema["properties"].items()
+    }

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from calib.errors import CalibError, MissingExtraError
-from elicit.types import Reply, Request, TokenLogprob
+from elicit.types import Capabilities, Reply, Request
+from elicit.wire import body_of, read_answer
 
 BUNDLED_WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT_TOKENS: Final = 2048
+CAPABILITIES: Final = Capabilities(top_logprobs=10_000, json_schema=True, seed=True)
+"""Of every local model: llama.cpp can do all of it."""
+BATCH_TOKENS: Final = 16
 _SILENT: Final = -1
 
 
@@ -43,8 +47,7 @@ class LocalClient:
     """A GGUF chat model, loaded once and asked one request at a time.
 
     Log-probabilities are the model's own, whatever the temperature. A prompt's beginning
-    that the request before had too is not computed again. That moves log-probabilities by
-    about 1e-6; the same requests in the same order give the same replies to the last bit.
+    that the request before had too is not computed again, which leaves the reply as it is.
 
     One thread by default: threads of one computation wait for each other many times a
     token, and slow down by ten where another process takes a processor. Several clients
@@ -70,7 +73,17 @@ class LocalClient:
     def __init__(self, weights: str | Path, *, model: str | None = None, threads: int = 1) -> None:
         self.weights = Path(weights)
         self.model = self.weights.stem if model is None else model
+        self.capabilities: Capabilities | None = CAPABILITIES
         self._server = _load(self.weights, threads)
+
+    @property
+    def base_url(self) -> str:
+        """Where the same loaded model can be asked over HTTP, by this machine only.
+
+        The address of an OpenAI-compatible endpoint, for ``OpenAIClient``, while this
+        client is kept.
+        """
+        return f"{self._server.listening_address}/v1"
 
     async def complete(self, request: Request) -> Reply:
         """The model's reply; what the runtime refuses is a reply with outcome ``failed``."""
@@ -78,17 +91,13 @@ class LocalClient:
 
     def _complete(self, request: Request) -> Reply:
         try:
-            answer = self._server.handle_chat_completions(_body(request))
+            body = body_of(request, capabilities=CAPABILITIES) | {"cache_prompt": True}
+            answer = self._server.handle_chat_completions(body)
         except (ValueError, RuntimeError) as error:
             return Reply("failed", detail=str(error))
         if "error" in answer:
             return Reply("failed", detail=str(answer["error"].get("message", answer["error"])))
-        choice = answer["choices"][0]
-        return Reply(
-            "answered",
-            text=choice["message"].get("content") or "",
-            first_token=_first_token(choice),
-        )
+        return read_answer(answer)
 
 
 def local_clients(weights: str | Path, *, most: int | None = None) -> list[LocalClient]:
@@ -111,6 +120,9 @@ def _load(weights: Path, threads: int) -> Any:
     parameters.model.path = str(weights)
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = 1
+    # Large batches take other kernels, whose rounding moves log-probabilities by some tenths:
+    # a reply would hang on how much of its prompt was in the cache. This costs no time.
+    parameters.n_ubatch = BATCH_TOKENS
     # One prompt's state is kept for the next call; further ones would only take memory.
     parameters.cache_ram_mib = 0
     parameters.cpuparams.n_threads = threads
@@ -127,33 +139,6 @@ def _load(weights: Path, threads: int) -> Any:
             f"a local model must be a GGUF file that llama.cpp can load; it could not load "
             f"{weights}; download the file again or convert the model to GGUF"
         ) from None
-
-
-def _body(request: Request) -> dict[str, object]:
-    body: dict[str, object] = {
-        "messages": [
-            {"role": message.role, "content": message.content} for message in request.messages
-        ],
-        "cache_prompt": True,
-        "seed": request.draw,
-    }
-    if request.max_tokens is not None:
-        body["max_tokens"] = request.max_tokens
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.top_logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
-    return body
-
-
-def _first_token(choice: dict[str, Any]) -> tuple[TokenLogprob, ...]:
-    positions = (choice.get("logprobs") or {}).get("content") or []
-    if not positions:
-        return ()
-    return tuple(
-        TokenLogprob(candidate["token"], float(candidate["logprob"]))
-        for candidate in positions[0]["top_logprobs"]
-    )
 
 
 def _processors() -> int:

@@ -69,8 +69,8 @@ def _effect(n_options: int, answers: Sequence[Answer]) -> PositionEffect:
     gains = []
     moved = np.zeros(n_options, dtype=bool)
     for answer in answers:
-        orders = np.array([display.order for display in answer.displays])
-        displayed = np.array([display.shares[list(display.order)] for display in answer.displays])
+        orders = np.array(list(answer.by_order))
+        displayed = np.array([answer.in_order(order)[list(order)] for order in answer.by_order])
         shares.append(displayed.mean(axis=0))
         gains.append((displayed - answer.shares[orders]).mean(axis=0))
         moved |= (orders != orders[0]).any(axis=0)
@@ -84,13 +84,12 @@ def _reversed(question: Question, order: Order) -> Order:
 
 
 def _mean_over(answer: Answer, orders: Sequence[Order]) -> Float[np.ndarray, " option"]:
-    by_order = {display.order: display.shares for display in answer.displays}
-    missing = [order for order in orders if order not in by_order]
+    missing = [order for order in orders if order not in answer.by_order]
     if missing:
         raise CalibError(
             f"the distance to the reversed list needs both lists asked; question "
             f"{answer.question.id!r} was not asked in the order {missing[0]}; "
             "ask with orders 'all'"
         )
-    mean: np.ndarray = np.mean([by_order[order] for order in orders], axis=0)
+    mean: np.ndarray = np.mean([answer.in_order(order) for order in orders], axis=0)
     return mean

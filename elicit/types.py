@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from calib.survey import Outcome
 
-__all__ = ["Client", "Message", "Outcome", "Reply", "Request", "TokenLogprob"]
+__all__ = ["Capabilities", "Client", "Message", "Outcome", "Reply", "Request", "TokenLogprob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class Request:
     """How many of the likeliest first tokens to return with their log-probabilities."""
     draw: int = 0
     """Number of the draw, from 0: the same question asked again is another request."""
+    json_schema: str | None = None
+    """JSON Schema of the reply, as canonical JSON; endpoints that cannot hold a model to it
+    are sent the prompt alone, which asks for the same."""
 
     def canonical(self) -> str:
         """JSON with sorted keys, no spaces and no None: the same for equal requests only."""
@@ -77,7 +80,32 @@ class Reply:
     first_token: tuple[TokenLogprob, ...] = ()
     """The likeliest tokens in first place, likeliest first; empty if not asked for."""
     detail: str = ""
-    """Why the call was refused or failed."""
+    """Why the call was refused or failed; never holds a key."""
+    finish: str = ""
+    """Why the text ends, in the endpoint's word: ``stop``, ``length``, ``content_filter``."""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    """As the endpoint counted them; None where it did not say."""
+    transient: bool = False
+    """Of a failed call: whether the same call may succeed later."""
+    retry_after: float | None = None
+    """Seconds that the endpoint asked to wait before the next call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an endpoint can do; what it cannot is known before money is spent."""
+
+    chat: bool = True
+    """Takes messages; else only a text to complete."""
+    top_logprobs: int = 0
+    """Most first tokens that it returns with log-probabilities; 0: none."""
+    json_schema: bool = False
+    """Can hold a reply to a JSON Schema."""
+    temperature: bool = True
+    """Can be told a temperature; reasoning models often cannot."""
+    seed: bool = False
+    """Takes a seed; without one, draws differ by chance only."""
 
 
 @runtime_checkable

@@ -110,7 +110,7 @@ def test_everything_is_written(knowledgeable: tuple[Path, DemoSummary, list]) ->
 
 def test_progress_goes_from_nothing_to_all(knowledgeable: tuple[Path, DemoSummary, list]) -> None:
     told = knowledgeable[2]
-    assert ("asking fake", 20, 20) in told
+    assert ("asking fake", 40, 40) in told
     assert any(what.startswith("simulated survey: ") and done == of for what, done, of in told)
     assert all(0 <= done <= total for _, done, total in told)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from calib.errors import CalibError, MissingExtraError
 from calib.gss import SURVEY
 from calib.survey import Group, Option, Question
 from elicit import local
-from elicit.local import LocalClient, bundled_weights, local_clients
+from elicit.capabilities import probe
+from elicit.local import CAPABILITIES, LocalClient, bundled_weights, local_clients
+from elicit.openai import OpenAIClient
 from elicit.position import reversal_distance
 from elicit.run import elicit_logprob
-from elicit.types import Message, Reply, Request
+from elicit.types import Capabilities, Message, Reply, Request
 
 GROUP = Group("party", "Democrat")
 OPTIONS = (Option(0, "Too little", 1.0), Option(1, "About right", 2.0), Option(2, "Too much", 3.0))
@@ -92,10 +96,90 @@ class TestRealModel:
         for token in shared:
             assert first[token] == pytest.approx(again[token], abs=1e-3)
 
+    @pytest.mark.usefixtures("client")
+    def test_what_the_cache_holds_does_not_move_a_reply(self) -> None:
+        """In large batches it would, by some tenths for a prompt of this length."""
+        beginning = "We are faced with many problems in this country. " * 12
+        asked = request(f"{beginning} Are we spending too much on parks? Say A, B or C.")
+        other = request(f"{beginning} Are we spending too little on science? Say A, B or C.")
+        fresh = LocalClient(bundled_weights())
+        first = self.ask(fresh, asked)
+        self.ask(fresh, other)
+        again = self.ask(fresh, asked)
+        for one, two in zip(first.first_token, again.first_token, strict=True):
+            assert one.token == two.token
+            assert one.logprob == pytest.approx(two.logprob, abs=1e-5)
+
+    def test_tokens_are_counted_and_the_end_is_said(self, client: LocalClient) -> None:
+        cut = self.ask(client, request("Count from one to ten.", top_logprobs=None, max_tokens=5))
+        assert (cut.finish, cut.tokens_out) == ("length", 5)
+        assert cut.tokens_in is not None and cut.tokens_in > 5
+
+    def test_replies_are_held_to_a_json_schema(self, client: LocalClient) -> None:
+        schema = {
+            "type": "object",
+            "properties": {"word": {"enum": ["kiwi"]}},
+            "required": ["word"],
+            "additionalProperties": False,
+        }
+        asked = request("Say hello.", top_logprobs=None, max_tokens=40)
+        reply = self.ask(client, replace(asked, json_schema=json.dumps(schema)))
+        assert json.loads(reply.text) == {"word": "kiwi"}
+        assert "kiwi" not in self.ask(client, asked).text
+
+    def test_it_says_what_it_can_do(self, client: LocalClient) -> None:
+        assert client.capabilities == CAPABILITIES
+
     def test_a_prompt_beyond_the_context_failed(self, client: LocalClient) -> None:
         reply = self.ask(client, request("word " * 3000))
         assert reply.outcome == "failed"
         assert "context size" in reply.detail
+
+    @pytest.mark.parametrize("top", [5, 20])
+    def test_over_http_it_says_the_same(self, client: LocalClient, top: int) -> None:
+        pytest.importorskip("openai", reason="endpoints are asked with openai")
+        asked = request("Is the sky blue? Answer A for yes, B for no.", top_logprobs=top)
+
+        async def over_http() -> Reply:
+            async with OpenAIClient(client.model, base_url=client.base_url) as endpoint:
+                return await endpoint.complete(asked)
+
+        there, here = asyncio.run(over_http()), self.ask(client, asked)
+        assert there.outcome == "answered"
+        assert (there.text, there.tokens_in, there.tokens_out, there.finish) == (
+            here.text,
+            here.tokens_in,
+            here.tokens_out,
+            here.finish,
+        )
+        assert len(there.first_token) == top
+        of_here = {token.token: token.logprob for token in here.first_token}
+        for token in there.first_token[: top // 2]:
+            assert of_here[token.token] == pytest.approx(token.logprob, abs=1e-3)
+
+    def test_over_http_a_text_is_completed_with_log_probabilities(
+        self, client: LocalClient
+    ) -> None:
+        pytest.importorskip("openai", reason="endpoints are asked with openai")
+
+        async def over_http() -> Reply:
+            text_only = OpenAIClient(client.model, base_url=client.base_url, api="completions")
+            async with text_only as endpoint:
+                return await endpoint.complete(request("One, two, three,", top_logprobs=5))
+
+        reply = asyncio.run(over_http())
+        assert reply.outcome == "answered"
+        assert reply.first_token[0].token == " four"
+        assert len(reply.first_token) == 5
+
+    def test_what_its_server_can_do_is_found_out(self, client: LocalClient) -> None:
+        pytest.importorskip("openai", reason="endpoints are asked with openai")
+
+        async def over_http() -> Capabilities:
+            async with OpenAIClient(client.model, base_url=client.base_url) as endpoint:
+                return await probe(endpoint)
+
+        assert asyncio.run(over_http()) == replace(CAPABILITIES, top_logprobs=20)
 
     def test_it_is_silent(self, client: LocalClient, capfd: pytest.CaptureFixture[str]) -> None:
         LocalClient(bundled_weights())

