@@ -126,7 +126,7 @@ def _parse(text: str, suffix: str) -> object:
     if suffix == ".json":
         return json.loads(text)
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ImportError:
         raise MissingExtraError("a questionnaire in YAML", package="pyyaml", extra="llm") from None
     try:

