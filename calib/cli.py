@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calib.errors import CalibError, DataError
+from calib.cli_import import import_table
+from calib.errors import DataError
+from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,27 +19,6 @@ if TYPE_CHECKING:
     from calib.acts import Act
     from calib.prior import Learnt
     from calib.survey import Setting
-
-DATA = click.Path(path_type=Path)
-SEED = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-SOURCES = click.option(
-    "--sources",
-    metavar="SELECTION",
-    help="Settings to use: model=…, elicitation=…, prompt=… separated by commas, values "
-    "separated by |; the word all joins them as sources of one fit.",
-)
-
-
-class _Main(click.Group):
-    """Tells errors of this package in one message and ends with their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CalibError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
 
 
 def _calibrator_name(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -57,7 +37,7 @@ def _calibrator_names(ctx: click.Context, param: click.Parameter, value: str | N
     return [_calibrator_name(ctx, param, name.strip()) for name in value.split(",")]
 
 
-@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="opinion-calibration", prog_name="calib")
 def main() -> None:
     """Calibrate the opinion distributions that an LLM gives against human surveys.
@@ -83,66 +63,6 @@ def demo(out: Path, seed: int) -> None:
         click.echo(f"report: {path}")
 
 
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    names = [name.strip() for name in value.split(",")]
-    if not all(names) or len(set(names)) < len(names):
-        raise click.BadParameter("give names, each once, separated by commas")
-    return tuple(names)
-
-
-_INDIVIDUAL = ("scales", "survey", "groups", "prompt")
-IMPORTERS = {
-    "meister": ("meister", ()),
-    "synthbench": ("synthbench", ("scales",)),
-    "answers": ("answer_table", (*_INDIVIDUAL, "model")),
-    "edsl": ("edsl", _INDIVIDUAL),
-    "inspect": ("inspect_logs", _INDIVIDUAL),
-    "qstn": ("qstn", (*_INDIVIDUAL, "model")),
-}
-"""The module that reads a kind of source, and the options that it takes."""
-
-
-@main.command("import")
-@click.argument("kind", type=click.Choice(list(IMPORTERS)))
-@click.argument("source", type=DATA)
-@click.option("-o", "--output", required=True, type=DATA, help="Table to write.")
-@click.option(
-    "--scales", type=DATA,
-    help="Table of the questions' options (a questionnaire's CSV or a paired table), joined "
-    "with its human answers if it has some. synthbench: an OpinionQA info.csv.",
-)  # fmt: skip
-@click.option("--survey", metavar="NAME", help="Name of the survey.")
-@click.option(
-    "--groups", metavar="NAMES", callback=_names,
-    help="Columns, traits or metadata that tell groups apart, separated by commas.",
-)  # fmt: skip
-@click.option("--model", metavar="NAME", help="answers, qstn: the model, if no column has it.")
-@click.option("--prompt", metavar="NAME", help="Name of the prompt; sd with --groups, else base.")
-def import_(kind: str, source: Path, output: Path, **given: Any) -> None:
-    """Turn another layout into a paired table.
-
-    meister and synthbench are published benchmarks. The others are individual answers of a
-    model, whose frequencies become shares: answers is a plain table with question_id and
-    answer, edsl, inspect and qstn are results of these frameworks.
-    """
-    from importlib import import_module
-
-    from calib.show import console, show_pairs
-    from calib.table import write_table
-
-    module, takes = IMPORTERS[kind]
-    options = {name: value for name, value in given.items() if value is not None}
-    for name in options:
-        if name not in takes:
-            among = f"; it takes --{', --'.join(takes)}" if takes else ""
-            raise click.UsageError(f"--{name} does not go with {kind}{among}")
-    imported = import_module(f"calib.importers.{module}").read(source, **options)
-    write_table(imported.table, output)
-    show_pairs(f"{output}: {len(imported.table)} rows", imported.counts, console())
-
-
 @main.command()
 @click.argument("table", type=DATA)
 @JSON
@@ -157,10 +77,10 @@ def validate(table: Path, as_json: bool) -> None:
     except DataError as error:
         if as_json:
             faults = [fault.as_dict() for fault in error.faults]
-            _print_json({"table": str(table), "valid": False, "faults": faults})
+            print_json({"table": str(table), "valid": False, "faults": faults})
         raise
     if as_json:
-        _print_json({"table": str(table), "valid": True, "faults": [], **found})
+        print_json({"table": str(table), "valid": True, "faults": [], **found})
     else:
         show_pairs(f"{table} is a valid paired table", found, console())
 
@@ -295,7 +215,8 @@ def predict(
 @JSON
 def score(predictions: Path, table: Path, as_json: bool) -> None:
     """Score PREDICTIONS against the human shares in TABLE."""
-    from calib.predictions import read_predictions, score_predictions
+    from calib.predictions import read_predictions
+    from calib.score_predictions import score_predictions
     from calib.show import console, show_scores
     from calib.table import read_table
 
@@ -305,7 +226,7 @@ def score(predictions: Path, table: Path, as_json: bool) -> None:
     except DataError as error:
         raise error.in_file(predictions) from None
     if as_json:
-        _print_json({"predictions": str(predictions), "table": str(table), **document})
+        print_json({"predictions": str(predictions), "table": str(table), **document})
     else:
         show_scores(document, console())
 
@@ -355,7 +276,7 @@ def evaluate(
     if output is not None:
         write_evaluation(result, output)
     if as_json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
     else:
         show_evaluation(result.as_dict(), console())
 
@@ -388,7 +309,7 @@ def diagnose(model: Path, as_json: bool) -> None:
     factors = exaggeration(calibrator.posterior_, calibrator.groups_)
     if as_json:
         document = diagnosis.as_dict() | {"exaggeration": [one._asdict() for one in factors]}
-        _print_json(plain(document))
+        print_json(plain(document))
     else:
         shown = {
             name: value
@@ -450,10 +371,6 @@ def _read(
         raise error.in_file(table) from None
 
 
-def _print_json(document: Any) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False))
-
-
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error, shown on a terminal only."""
@@ -470,3 +387,6 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=what, completed=done, total=total)
 
         yield tell
+
+
+main.add_command(import_table)

@@ -11,21 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from calib.errors import CalibError, DataError, Fault
+from calib.options import DATA, JSON, SEED, Main, print_json
 from elicit.cli_batch import batch
-from elicit.options import (
-    FILE,
-    JSON,
-    MAX_CALLS,
-    MAX_COST,
-    SEED,
-    STORE,
-    SURVEY,
-    Main,
-    existing,
-    print_json,
-    store_of,
-    tell,
-)  # fmt: skip
+from elicit.options import MAX_CALLS, MAX_COST, STORE, SURVEY, existing, store_of, tell
 
 if TYPE_CHECKING:
     from elicit.budget import Meter
@@ -43,7 +31,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("survey", type=FILE, default=Path("survey.toml"))
+@click.argument("survey", type=DATA, default=Path("survey.toml"))
 def init(survey: Path) -> None:
     """Write an example of a survey file, to be edited."""
     from calib.files import atomic_file
@@ -59,7 +47,7 @@ def init(survey: Path) -> None:
 
 @main.command()
 @SURVEY
-@click.option("-o", "--output", type=FILE, help="Table to write: .parquet, .csv or .jsonl.")
+@click.option("-o", "--output", type=DATA, help="Table to write: .parquet, .csv or .jsonl.")
 @STORE
 @click.option("--dry-run", is_flag=True, help="Say how many calls and tokens; send nothing.")
 @MAX_CALLS
@@ -168,8 +156,8 @@ def doctor(
 
 
 @main.command()
-@click.argument("survey", type=FILE, required=False)
-@click.option("-o", "--output", required=True, type=FILE, help="Table to write.")
+@click.argument("survey", type=DATA, required=False)
+@click.option("-o", "--output", required=True, type=DATA, help="Table to write.")
 @STORE
 @JSON
 @SEED
@@ -210,7 +198,7 @@ def export(survey: Path | None, output: Path, store: Path | None, as_json: bool,
 
 
 @main.command()
-@click.argument("store", type=FILE)
+@click.argument("store", type=DATA)
 @JSON
 def cache(store: Path, as_json: bool) -> None:
     """Say what a store of replies holds."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from calib.errors import CalibError
-from elicit.options import FILE, JSON, SEED, STORE, SURVEY, store_of, tell
+from calib.options import DATA, JSON, SEED
+from elicit.options import STORE, SURVEY, store_of, tell
 
 if TYPE_CHECKING:
     from elicit.batch import Part
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from elicit.openai import OpenAIClient
     from elicit.store import Store
 
-FOLDER = click.argument("folder", type=FILE)
+FOLDER = click.argument("folder", type=DATA)
 
 
 @click.group()

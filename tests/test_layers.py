@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "survey files",
+        "survey files options",
         "opinions",
         "rules",
         "table paired",
@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 """The core, lowest first: a module imports from lower layers only, or from its own."""
 
 CORE = frozenset().union(*LAYERS)
-SHARED_WITH_ELICIT = frozenset({"errors", "survey", "opinions", "files"})
+SHARED_WITH_ELICIT = frozenset({"errors", "survey", "opinions", "files", "options"})
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
