@@ -219,7 +219,7 @@ def test_the_page_needs_nothing_beside_it(page: Page) -> None:
 
 def test_every_picture_is_described_and_drawn_from_the_data(page: Page) -> None:
     alts = [image["alt"] or "" for image in page.all("img")]
-    assert len(alts) == 2 + 1 + 1 + 2  # scatters, bars, forest, two parameters
+    assert len(alts) == 2 + 1 + 1 + 3  # scatters, bars, forest, two parameters
     assert "Scatter of 72 option shares" in alts[0]
     assert "Democrat" in alts[2] and "Forest" in alts[3]
     bars = [one for one in page.all("div") if one.get("role") == "img"]
@@ -251,7 +251,7 @@ def test_text_from_files_is_text(page: Page) -> None:
         "3.11.7",
         "Seed 3",
         "no bounds: within may be 0",
-        "2 of 2 top-level parameters",
+        "3 of 3 top-level parameters",
     ],
 )
 def test_the_page_says(page: Page, words: str) -> None:
