@@ -59,8 +59,9 @@ def read_job(path: Path, *, seed: int = 0) -> Job:
         If a template is unknown or broken, or a question cannot be asked in this way.
     """
     faults: list[Fault] = []
+    document = read_document(path)
     try:
-        model, ask = read_plan(read_document(path))
+        model, ask = read_plan(document)
     except DataError as error:
         faults += error.faults
     try:
