@@ -184,10 +184,11 @@ def predict(
     model: Path, table: Path, output: Path, interval: float, act: Act, anchor: Path | None
 ) -> None:
     """Calibrate the LLM's answers in TABLE, human answers there or not."""
+    from calib.files import write_table
     from calib.modelfile import load_model
     from calib.predictions import predict_table
     from calib.show import console, show_pairs
-    from calib.table import read_table, write_table
+    from calib.table import read_table
     from calib.toplines import read_toplines
 
     saved = load_model(model)

@@ -56,8 +56,8 @@ def import_table(kind: str, source: Path, output: Path, **given: Any) -> None:
     """
     from importlib import import_module
 
+    from calib.files import write_table
     from calib.show import console, show_pairs
-    from calib.table import write_table
 
     module, takes = IMPORTERS[kind]
     options = {name: value for name, value in given.items() if value is not None}

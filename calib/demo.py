@@ -14,14 +14,14 @@ import pandas as pd
 
 from calib.errors import CalibError, MissingExtraError
 from calib.evaluate import ALWAYS, Evaluation, evaluate, write_evaluation
-from calib.files import atomic_file
+from calib.files import atomic_file, write_table
 from calib.gss import HumanSurvey, human_opinions
 from calib.paired import settings_of
 from calib.report import write_report
 from calib.rules import CELL_KEY, OPTION_KEY
 from calib.simulate import SimulatedSurvey, simulate_survey
 from calib.survey import Group
-from calib.table import check_table, write_table
+from calib.table import check_table
 from elicit.run import Elicitation, elicit_logprob
 from elicit.types import Client
 

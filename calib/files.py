@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from calib.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS: Final = (".parquet", ".csv", ".jsonl")
+"""Of tables, by suffix."""
 
 
 @contextmanager
@@ -66,6 +74,37 @@ def atomic_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
         draft.rename(path)
 
 
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a frame in the format of its suffix; the file appears whole or not at all.
+
+    The same frame gives the same bytes.
+    """
+    path = Path(path)
+    suffix = table_format(path)
+    with atomic_file(path) as draft:
+        if suffix == ".parquet":
+            frame.to_parquet(draft, index=False)
+        elif suffix == ".csv":
+            frame.to_csv(draft, index=False)
+        else:
+            _write_json_lines(frame, draft)
+
+
+def table_format(path: Path) -> str:
+    """The format that a table's suffix names; ``DataError`` for another."""
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DataError(
+            Fault(
+                rule="a table's suffix tells its format: " + ", ".join(FORMATS),
+                value=repr(path.suffix),
+                remedy="rename or convert the file, or name another output",
+            ),
+            file=path,
+        )
+    return suffix
+
+
 def _replaceable(path: Path, marker: str) -> bool:
     return (path / marker).exists() or not any(path.iterdir())
 
@@ -88,3 +127,12 @@ def _draft_folder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_json_lines(frame: pd.DataFrame, path: Path) -> None:
+    # Not DataFrame.to_json: that keeps 15 digits, and a share has up to 17.
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in frame]
+    with path.open("w", encoding="utf-8", newline="\n") as lines:
+        for row in zip(*columns, strict=True):
+            lines.write(encode(dict(zip(frame.columns, row, strict=True))) + "\n")

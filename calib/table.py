@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from calib.errors import DataError, Fault
-from calib.files import atomic_file
+from calib.files import table_format
 from calib.rules import faults_of_table
 
 TEXT_COLUMNS: Final = (
@@ -25,7 +25,6 @@ COLUMNS: Final = (
 )  # fmt: skip
 MAY_BE_ABSENT: Final = ("option_value", "n_human", "p_human")
 """Columns whose absence means that all their values are null."""
-FORMATS: Final = (".parquet", ".csv", ".jsonl")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -80,23 +79,10 @@ def check_table(frame: pd.DataFrame) -> pd.DataFrame:
     return typed.astype({"option_index": np.int64})
 
 
-def write_table(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a frame in the format of its suffix; the file appears whole or not at all."""
-    path = Path(path)
-    suffix = _format_of(path)
-    with atomic_file(path) as draft:
-        if suffix == ".parquet":
-            frame.to_parquet(draft, index=False)
-        elif suffix == ".csv":
-            frame.to_csv(draft, index=False)
-        else:
-            _write_json_lines(frame, draft)
-
-
 def read_frame(path: str | Path) -> pd.DataFrame:
     """A table file as it stands, unchecked; ``DataError`` where the file itself is broken."""
     path = Path(path)
-    suffix = _format_of(path)
+    suffix = table_format(path)
     try:
         if suffix == ".parquet":
             return pd.read_parquet(path)
@@ -132,29 +118,6 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
                 raise ValueError(f"line {number}: not a JSON object")
             records.append(record)
     return pd.DataFrame(records)
-
-
-def _write_json_lines(frame: pd.DataFrame, path: Path) -> None:
-    # Not DataFrame.to_json: that keeps 15 digits, and a share has up to 17.
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in frame]
-    with path.open("w", encoding="utf-8", newline="\n") as lines:
-        for row in zip(*columns, strict=True):
-            lines.write(encode(dict(zip(frame.columns, row, strict=True))) + "\n")
-
-
-def _format_of(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise DataError(
-            Fault(
-                rule="a table's suffix tells its format: " + ", ".join(FORMATS),
-                value=repr(path.suffix),
-                remedy="rename or convert the file",
-            ),
-            file=path,
-        )
-    return suffix
 
 
 def _typed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:

@@ -69,17 +69,18 @@ def run(
     Every reply is kept as it comes: a run that was ended in any way goes on where it was,
     and no answered call is made again. Beside the table stands OUTPUT.manifest.json.
     """
+    from calib.files import table_format, write_table
     from elicit.job import forecast, read_job, run_job
     from elicit.manifest import describe_run, manifest_path, write_manifest
     from elicit.progress import progress_bar
     from elicit.show import show_run
     from elicit.store import Store
-    from elicit.table import check_suffix, paired_table, write_table
+    from elicit.table import paired_table
 
     if output is None and not dry_run:
         raise click.UsageError("name the table to write with -o, or ask with --dry-run")
     if output is not None:
-        check_suffix(output)
+        table_format(output)
     job = read_job(survey, seed=seed)
     place = store_of(survey, store)
     if dry_run:
@@ -167,12 +168,13 @@ def export(survey: Path | None, output: Path, store: Path | None, as_json: bool,
     With SURVEY: the paired table of its cells whose replies are all there. Without: every
     reply with its request, one row each.
     """
+    from calib.files import table_format, write_table
     from elicit.job import read_job
     from elicit.run import answers
     from elicit.store import Store
-    from elicit.table import check_suffix, paired_table, write_table
+    from elicit.table import paired_table
 
-    check_suffix(output)
+    table_format(output)
     if survey is None:
         if store is None:
             raise click.UsageError("name a SURVEY or a --store")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from calib.errors import DataError, Fault
-from calib.files import atomic_file
 from elicit.answers import Answer
 
 LLM_COLUMNS: Final = (
@@ -25,7 +21,6 @@ PAIRED_COLUMNS: Final = (
     "option_kind", "attribute", "group", "n_human", "p_human", "model", "elicitation",
     "prompt", "outcome", "p_llm",
 )  # fmt: skip
-FORMATS: Final = (".parquet", ".csv", ".jsonl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,42 +84,3 @@ class Elicitation:
 def paired_table(elicitations: Iterable[Elicitation]) -> pd.DataFrame:
     """The paired table of several settings, one below the other; the human side is null."""
     return pd.concat([one.paired for one in elicitations], ignore_index=True)
-
-
-def check_suffix(path: Path) -> str:
-    """The format that a table's suffix names; ``DataError`` for another."""
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise DataError(
-            Fault(
-                rule="a table's suffix tells its format: " + ", ".join(FORMATS),
-                value=repr(path.suffix),
-                remedy="name an output with one of these suffixes",
-            ),
-            file=path,
-        )
-    return suffix
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame in the format of its suffix; the file appears whole or not at all.
-
-    The same frame gives the same bytes.
-    """
-    suffix = check_suffix(path)
-    with atomic_file(path) as draft:
-        if suffix == ".parquet":
-            frame.to_parquet(draft, index=False)
-        elif suffix == ".csv":
-            frame.to_csv(draft, index=False)
-        else:
-            _write_json_lines(frame, draft)
-
-
-def _write_json_lines(frame: pd.DataFrame, path: Path) -> None:
-    # Not DataFrame.to_json: that keeps 15 digits, and a share has up to 17.
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in frame]
-    with path.open("w", encoding="utf-8", newline="\n") as lines:
-        for values in zip(*columns, strict=True):
-            lines.write(encode(dict(zip(frame.columns, values, strict=True))) + "\n")

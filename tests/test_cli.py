@@ -11,8 +11,9 @@ from builders import known_distortion, table
 from click.testing import CliRunner, Result
 
 from calib.cli import main
+from calib.files import write_table
 from calib.modelfile import MARKER
-from calib.table import check_table, write_table
+from calib.table import check_table
 
 
 def calib(*words: object) -> Result:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from test_cli import calib, ok, refused
 
+from calib.files import write_table
 from calib.simulate import simulate_survey
 from calib.survey import Group
-from calib.table import write_table
 
 GROUPS = [Group("PARTY", name) for name in ("left", "right", "centre")]
 

@@ -15,13 +15,13 @@ from test_cli import calib, ok, refused
 
 from calib.acts import Act, median_act, median_cumulative_act
 from calib.cli import main
+from calib.files import write_table
 from calib.modelfile import load_model, save_model
 from calib.opinions import Opinions
 from calib.paired import pair
 from calib.rules import CELL_KEY, OPTION_KEY
 from calib.simulate import Truth, simulate_survey
 from calib.survey import Group
-from calib.table import write_table
 
 GROUPS = [Group("PARTY", name) for name in ("centre", "left", "right")]
 

@@ -17,12 +17,13 @@ from tables import toy_table
 
 from calib.cli import main
 from calib.errors import DataError
+from calib.files import write_table
 from calib.importers import answer_table
 from calib.importers.given import Asked, Given
 from calib.importers.individual import EVERYBODY, tabulate
 from calib.importers.published import NOTHING, read_published
 from calib.survey import QuestionKey, Setting
-from calib.table import check_table, read_table, write_table
+from calib.table import check_table, read_table
 
 OPTIONS = pd.DataFrame(
     {

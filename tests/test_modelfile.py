@@ -10,9 +10,10 @@ from builders import known_distortion, table
 
 from calib.base import REGISTRY, make_calibrator
 from calib.errors import DataError
+from calib.files import write_table
 from calib.modelfile import MARKER, load_model, save_model, table_hash
 from calib.paired import Paired
-from calib.table import check_table, read_table, write_table
+from calib.table import check_table, read_table
 
 SAMPLED = {"dirichlet"}
 """Takes a posterior; saved and read in its own tests."""

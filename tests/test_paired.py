@@ -11,10 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tables import HUMAN, LLM, cell, frame_of, toy_table
 
 from calib.errors import CalibError, DataError
+from calib.files import write_table
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair, settings_of
 from calib.survey import Group, QuestionKey, Setting
-from calib.table import check_table, read_table, write_table
+from calib.table import check_table, read_table
 
 A = Setting("model-a", "verbalized", "sd")
 B = Setting("model-b", "verbalized", "sd")

@@ -12,7 +12,8 @@ import pytest
 from tables import cell, frame_of, toy_table
 
 from calib.errors import DataError, Fault
-from calib.table import COLUMNS, FORMATS, check_table, read_table, write_table
+from calib.files import FORMATS, write_table
+from calib.table import COLUMNS, check_table, read_table
 
 SUFFIXES = pytest.mark.parametrize("suffix", FORMATS)
 

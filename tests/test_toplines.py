@@ -11,9 +11,10 @@ import pytest
 from tables import toy_table
 
 from calib.errors import DataError
+from calib.files import write_table
 from calib.paired import pair
 from calib.survey import Setting
-from calib.table import check_table, write_table
+from calib.table import check_table
 from calib.toplines import Toplines, check_toplines, read_toplines
 
 TABLE = check_table(toy_table())
