@@ -94,18 +94,7 @@ def run(
         with progress_bar(f"asking {job.work.model}", todo, len(known)) as progress:
             outcome = asyncio.run(run_job(job, keeper, meter, known=known, progress=progress))
     write_table(paired_table(outcome.results), output)
-    document = describe_run(
-        survey=survey,
-        model=job.model,
-        model_name=job.work.model,
-        ask=job.ask,
-        seed=seed,
-        templates=job.templates,
-        results=outcome.results,
-        meter=meter,
-        n_requests=len(job.work.requests),
-        n_from_store=outcome.n_from_store,
-    )
+    document = describe_run(job, outcome, meter)
     write_manifest(document, manifest_path(output))
     if as_json:
         print_json({"table": str(output), "store": str(place), **document})

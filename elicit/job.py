@@ -33,6 +33,14 @@ class Job:
     templates: tuple[Template, ...]
     work: Work
 
+    @property
+    def examples_left_out(self) -> int:
+        """Examples that few-shot prompts do not show beside their own question, over all cells."""
+        return sum(
+            self.work.settings[cell.setting].method.examples_left_out(cell.question, cell.group)
+            for cell in self.work.cells
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -137,6 +145,7 @@ def forecast(job: Job, known: Mapping[str, Reply]) -> dict[str, object]:
     prices = job.ask.prices
     return {
         "cells": len(job.work.cells),
+        "few_shot_examples_left_out": job.examples_left_out,
         "requests": len(job.work.requests),
         "from_store": len(job.work.requests) - len(todo),
         "calls": len(todo),

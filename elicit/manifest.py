@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +15,9 @@ from calib.errors import CalibError
 from calib.files import atomic_file
 from elicit.budget import Meter
 from elicit.connect import without_secrets
-from elicit.plan import AskPlan, ModelPlan
+from elicit.job import Job, Outcome
 from elicit.position import position_effects, reversal_distance
 from elicit.table import Elicitation
-from elicit.template import Template
 
 FORMAT_VERSION: Final = 1
 LIBRARIES: Final = ("opinion-calibration", "numpy", "pandas", "pyarrow", "openai", "xllamacpp")
@@ -29,29 +28,18 @@ def manifest_path(table: Path) -> Path:
     return table.with_name(f"{table.name}.manifest.json")
 
 
-def describe_run(
-    *,
-    survey: Path,
-    model: ModelPlan,
-    model_name: str,
-    ask: AskPlan,
-    seed: int,
-    templates: Sequence[Template],
-    results: Sequence[Elicitation],
-    meter: Meter,
-    n_requests: int,
-    n_from_store: int,
-) -> dict[str, Any]:
+def describe_run(job: Job, outcome: Outcome, meter: Meter) -> dict[str, Any]:
     """The manifest of a run as plain values; undefined numbers are None.
 
     It holds the name of the variable with the API key, never the key.
     """
+    model, ask = job.model, job.ask
     return {
         "format_version": FORMAT_VERSION,
-        "survey": {"file": survey.name, "sha256": file_hash(survey)},
+        "survey": {"file": job.path.name, "sha256": file_hash(job.path)},
         "model": {
             "kind": model.kind,
-            "name": model_name,
+            "name": job.work.model,
             "base_url": without_secrets(model.base_url),
             "api": model.api if model.kind == "http" else None,
             "api_key_env": model.api_key_env if model.kind == "http" else None,
@@ -61,13 +49,16 @@ def describe_run(
             "orders": ask.orders,
             "draws": ask.draws,
             "temperature": ask.temperature,
+            "few_shot_examples_left_out": job.examples_left_out,
         },
-        "seed": seed,
+        "seed": job.seed,
         "templates": [
-            {"name": one.name, "version": one.version, "sha256": one.digest} for one in templates
+            {"name": one.name, "version": one.version, "sha256": one.digest}
+            for one in job.templates
         ],
-        "settings": [describe_setting(result) for result in results],
-        "calls": describe_calls(meter) | {"requests": n_requests, "from_store": n_from_store},
+        "settings": [describe_setting(result) for result in outcome.results],
+        "calls": describe_calls(meter)
+        | {"requests": len(job.work.requests), "from_store": outcome.n_from_store},
         "versions": versions(),
     }
 

@@ -29,6 +29,7 @@ from elicit.prompt import (
     messages,
     one_line,
     option_orders,
+    usable_examples,
 )
 from elicit.template import MIN_REWORDINGS, Template, fill, load_template
 from elicit.types import Reply, Request
@@ -153,6 +154,12 @@ class Method:
             for worded in self._worded(question)
             for draw in range(self.draws)
         )
+
+    def examples_left_out(self, question: Question, group: Group) -> int:
+        """Examples of the very question, which a few-shot prompt does not show with it."""
+        if self.template.prompt != "fewshot":
+            return 0
+        return usable_examples(question, group, self.examples)[1]
 
     def read(
         self, question: Question, group: Group, asked: Sequence[Asked], replies: Sequence[Reply]

@@ -28,18 +28,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     job = read_job(survey, seed=5)
     meter = Meter(prices=Prices(1.0, 1.0))
     outcome = asyncio.run(run_job(job, Memory(), meter, known={}))
-    return describe_run(
-        survey=survey,
-        model=job.model,
-        model_name=job.work.model,
-        ask=job.ask,
-        seed=job.seed,
-        templates=job.templates,
-        results=outcome.results,
-        meter=meter,
-        n_requests=len(job.work.requests),
-        n_from_store=outcome.n_from_store,
-    )
+    return describe_run(job, outcome, meter)
 
 
 def test_it_names_what_the_table_was_made_from(document: dict[str, Any]) -> None:

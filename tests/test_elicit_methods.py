@@ -327,6 +327,9 @@ def test_few_shot_shows_what_is_known_of_the_group() -> None:
     examples = [Example(other, GROUP, (0.25, 0.75)), Example(QUESTION, GROUP, (1.0, 0.0, 0.0))]
     method = make_method("verbalized", "fewshot", model="m", examples=examples)
     assert method.prompt == "fewshot"
+    assert method.examples_left_out(QUESTION, GROUP) == 1
+    plain = make_method("verbalized", "sd-qa", model="m", examples=examples)
+    assert plain.examples_left_out(QUESTION, GROUP) == 0
     content = method.ask(QUESTION, GROUP)[0].request.messages[1].content
     assert "- Yes: 25%\n- No: 75%" in content
     assert "100%" not in content
