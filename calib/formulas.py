@@ -49,6 +49,8 @@ class Design(NamedTuple):
     """Mean over the groups of a question."""
     within: Float[Array, "*draw source question slot option"]
     """What is the group's own: less the mean over the groups of its attribute."""
+    contradiction: Float[Array, "*draw source question slot option"]
+    """That mean less the question's; the same for all groups of an attribute."""
 
 
 class Common(NamedTuple):
@@ -67,6 +69,8 @@ class GroupEffects(NamedTuple):
 
     beta_within: Float[Array, "*draw source"]
     """The population's slope on a group's own deviation."""
+    beta_contradiction: Float[Array, "*draw source"]
+    """Slope on what the groups of an attribute have in common."""
     off_between: Float[Array, "*draw group"]
     off_within: Float[Array, "*draw group"]
     off_linear: Float[Array, "*draw group"]
@@ -83,9 +87,9 @@ def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -
     floor say nearly the same, and a sampler crawls between the two.
 
     The groups of an attribute are all respondents, whichever the attribute. Where an LLM's
-    mean over the groups of one attribute differs from that over all, it contradicts itself,
-    and no group differs for it: deviations are from the mean over the attribute's groups at
-    hand, where there are two or more.
+    mean over the groups of one attribute differs from that over all, it contradicts itself:
+    an attribute's groups at hand, where there are two or more, share this part of their
+    deviation, and it is told apart from what is the group's own.
     """
     floor = xp.exp(log_floor)[..., None, None, None]
     logs = xp.where(data.mask, log_share_unit(xp, floor) * xp.log(data.probs + floor), 0.0)
@@ -94,7 +98,10 @@ def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -
     between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
     within = xp.where(data.mask, logs - between[..., None, :], 0.0)
     contradiction = xp.matmul(data.peers, within)
-    return Design(between, xp.where(data.mask, within - contradiction, 0.0))
+    own, shared = (
+        xp.where(data.mask, part, 0.0) for part in (within - contradiction, contradiction)
+    )
+    return Design(between, own, shared)
 
 
 def log_share_unit(xp: Any, floor: Any) -> Any:
@@ -138,8 +145,9 @@ def deviation(
 ) -> Float[Array, "*draw question slot option"]:
     """What a group adds to the logits of its question, d the group's own log share.
 
-    Σ_j β^within_j d_ijc + off^between_g mean_j m_qjc + off^within_g mean_j d_ijc
-    + off1_g z_c + off2_g (z_c² − mean)
+    With a what the groups of its attribute have in common:
+    Σ_j β^within_j d_ijc + Σ_j β^contradiction_j a_ijc + off^between_g mean_j m_qjc
+    + off^within_g mean_j d_ijc + off1_g z_c + off2_g (z_c² − mean)
     """
     # One look-up; products and sums in place of contractions, which would be many tiny
     # matrix products.
@@ -150,6 +158,7 @@ def deviation(
     between, within, linear, curve = (stacked[..., part, :, :, :] for part in range(4))
     return (
         (effects.beta_within[..., None, None, None] * parts.within).sum(axis=-4)
+        + (effects.beta_contradiction[..., None, None, None] * parts.contradiction).sum(axis=-4)
         + between * parts.between.mean(axis=-3)[..., None, :]
         + within * parts.within.mean(axis=-4)
         + linear * data.place[:, None, :]

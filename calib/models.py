@@ -56,8 +56,9 @@ def dirichlet_regression(data: RegressionData) -> None:
         s_q = softmax(Σ_j β^between_j m_qjc + γ1 z_c + γ2 (z_c² − mean)
                       + γ_shape(q),c + γ_label(c))
         θ_q ~ Dirichlet(κ s_q)
-        η_ic = log θ_qc + Σ_j β^within_j d_ijc + off^between_g mean_j m_qjc
-               + off^within_g mean_j d_ijc + off1_g z_c + off2_g (z_c² − mean)
+        η_ic = log θ_qc + Σ_j β^within_j d_ijc + Σ_j β^contradiction_j a_ijc
+               + off^between_g mean_j m_qjc + off^within_g mean_j d_ijc
+               + off1_g z_c + off2_g (z_c² − mean)
         k_i ~ DirichletMultinomial(n_i, φ · softmax(η_i))
 
     The error that a question's groups share is Dirichlet, as that of a cell is: with normal
@@ -135,10 +136,13 @@ def _group_effects(common: Common, prior: Prior, known: Known, n_groups: int) ->
     n_sources = common.beta_between.shape[0]
     with numpyro.plate("source", n_sources):
         beta_within = numpyro.sample("beta_within", dist.Normal(*prior.beta_within))
+        beta_contradiction = numpyro.sample(
+            "beta_contradiction", dist.Normal(*prior.beta_contradiction)
+        )
     between = common.beta_between[:, None] + off["between"] / n_sources
     numpyro.deterministic("beta_between_group", between)
     within = beta_within[:, None] + off["within"] / n_sources
     numpyro.deterministic("beta_within_group", within)
     numpyro.deterministic("scale_linear_group", common.scale_linear + off["scale_linear"])
     numpyro.deterministic("scale_curve_group", common.scale_curve + off["scale_curve"])
-    return GroupEffects(beta_within, *off.values())
+    return GroupEffects(beta_within, beta_contradiction, *off.values())

@@ -86,7 +86,8 @@ class Posterior:
             part: np.stack([self._off(part, group) for group in groups], axis=-1)
             for part in GROUP_PARTS
         }
-        return GroupEffects(self.sites["beta_within"], *columns.values())
+        slopes = (self.sites[site] for site in ("beta_within", "beta_contradiction"))
+        return GroupEffects(*slopes, *columns.values())
 
     def _off(self, part: str, group: Group) -> Float[np.ndarray, " draw"]:
         """How a group differs from the population: one value for all sources together."""

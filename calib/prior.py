@@ -42,6 +42,7 @@ class Prior(NamedTuple):
 
     beta_between: Normal
     beta_within: Normal
+    beta_contradiction: Normal
     log_floor: Normal
     """One for each source."""
     scale_linear: Normal
@@ -72,6 +73,7 @@ def general_prior(n_sources: int, n_groups: int, n_shapes: int, n_options: int) 
     return Prior(
         beta_between=each(0.8 / n_sources, 0.5 * share),
         beta_within=each(0.5 / n_sources, 0.5 * share),
+        beta_contradiction=each(0.0, 0.5 * share),
         log_floor=each(np.log(FLOOR), 1.0),
         scale_linear=Normal(np.array(0.0), np.array(1.0)),
         scale_curve=Normal(np.array(0.0), np.array(2.0)),
@@ -166,7 +168,8 @@ def learnt_prior(
     given["shape_logit"] = Normal(loc, scale)
     effects = np.array(general.groups)
     if "beta_within" in sites:
-        given["beta_within"] = narrowed(of_sources("beta_within", share), general.beta_within)
+        for site in ("beta_within", "beta_contradiction"):
+            given[site] = narrowed(of_sources(site, share), getattr(general, site))
         given["log_phi"] = narrowed(np.log(sites["phi"]), general.log_phi)
         for part, row in zip(GROUP_PARTS, effects, strict=True):
             site = part if part.startswith("scale") else f"beta_{part}"

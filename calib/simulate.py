@@ -27,6 +27,9 @@ class Truth:
     beta_within: float = 0.3
     """Slope on a group's deviation from the groups of its attribute: the LLM exaggerates
     differences between groups by 1/``beta_within``."""
+    beta_contradiction: float = 0.0
+    """Slope on what the groups of an attribute have in common beyond the question's mean: the
+    same people answer, whichever the attribute, so an LLM that differs there is mistaken."""
     sd_between: float = 0.1
     sd_within: float = 0.1
     """Standard deviations of these slopes between groups."""
@@ -181,11 +184,12 @@ def _answers(
     logs = np.log(llm + truth.floor)
     logs -= logs.mean(axis=1, keepdims=True)
     mean = logs.mean(axis=0)
-    own = logs - mean
+    own, contradiction = logs - mean, np.zeros(logs.shape)
     for attribute in set(attributes):
         of_attribute = attributes == attribute
         if of_attribute.sum() > 1:
-            own[of_attribute] -= own[of_attribute].mean(axis=0)
+            contradiction[of_attribute] = own[of_attribute].mean(axis=0)
+    own -= contradiction
     z = question.places - 0.5 if question.ordered else np.zeros(n_options)
     terms = {
         "beta_between": mean,
@@ -198,6 +202,7 @@ def _answers(
         of_question = rng.dirichlet(truth.kappa * of_question[0])[None]
     # A share may be rounded to zero; its logarithm may not.
     eta = np.log(np.maximum(of_question, 1e-300)) + effects["beta_within"][:, None] * own
+    eta += truth.beta_contradiction * contradiction
     for name, term in terms.items():
         eta = eta + (effects[name] - effects[name].mean())[:, None] * term
     expected = _softmax(eta)

@@ -134,6 +134,7 @@ def information(
         "scale_curve": of(covariates.curve[:, None, :]),
         "beta_between": of(parts.between[:, :, None, :]),
         "beta_within": of(parts.within),
+        "beta_contradiction": of(parts.contradiction),
     }
 
 
@@ -165,6 +166,7 @@ def slope_covariance(
     found = {"beta_between": of(parts.between[:, :, None, :], asked, prior.beta_between)}
     if covariates.group.shape[1] > 1:
         found["beta_within"] = of(parts.within, effective, prior.beta_within)
+        found["beta_contradiction"] = of(parts.contradiction, effective, prior.beta_contradiction)
     return found
 
 
@@ -200,6 +202,7 @@ def start_values(
     if n_groups > 1:
         values |= {
             "beta_within": prior.beta_within.loc,
+            "beta_contradiction": prior.beta_contradiction.loc,
             **{f"sd_{part}": np.array(SPREAD_GUESSED) for part in GROUP_PARTS},
             **{f"off_{part}": np.zeros(n_groups) for part in GROUP_PARTS},
         }
@@ -225,6 +228,11 @@ def reach(
     def no_more_than(width: float, wide: Normal) -> np.ndarray:
         return np.asarray(np.minimum(width, wide.scale))
 
+    def of_cells(part: str) -> np.ndarray:
+        """Told by all groups' cells."""
+        own = getattr(prior, part).scale ** -2.0
+        return np.asarray((told[part].of_groups * n_groups + own) ** -0.5)
+
     def of_group(part: str) -> np.ndarray:
         """In the units in which the effects are sampled."""
         width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
@@ -234,9 +242,7 @@ def reach(
     # of it: some two a question or cell, and one for the prior.
     return {
         **{part: common(part) for part in ("beta_between", "scale_linear", "scale_curve")},
-        # Told by all groups' cells.
-        "beta_within": (told["beta_within"].of_groups * n_groups + prior.beta_within.scale**-2.0)
-        ** -0.5,
+        **{part: of_cells(part) for part in ("beta_within", "beta_contradiction")},
         **{f"off_{part}": of_group(part) for part in GROUP_PARTS},
         "kappa": no_more_than((n_questions + 1.0) ** -0.5, prior.log_kappa),
         "phi": no_more_than((n_rows + 1.0) ** -0.5, prior.log_phi),

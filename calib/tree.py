@@ -24,6 +24,7 @@ N_STORED_PREDICTIVE: Final = 200
 DIMS: Final[Mapping[str, list[str]]] = {
     "beta_between": ["source"],
     "beta_within": ["source"],
+    "beta_contradiction": ["source"],
     "log_floor": ["source"],
     "beta_between_group": ["source", "group"],
     "beta_within_group": ["source", "group"],

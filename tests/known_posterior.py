@@ -27,6 +27,7 @@ def knows_the_truth(simulated: SimulatedSurvey, paired: Paired, seed: int = 0) -
     values = {
         "beta_between": [effects["beta_between"].mean()],
         "beta_within": [effects["beta_within"].mean()],
+        "beta_contradiction": [truth.beta_contradiction],
         "log_floor": [np.log(truth.floor)],
         "sd_between": truth.sd_between,
         "sd_within": truth.sd_within,

@@ -128,7 +128,7 @@ def test_formulas_say_the_same_in_numpy_and_jax() -> None:
         rng.normal(size=(7, n_sources)), rng.normal(size=7), rng.normal(size=7),
         rng.normal(size=(7, 2, n_options)), rng.normal(size=(7, 3)),
     )  # fmt: skip
-    effects = GroupEffects(rng.normal(size=(7, n_sources)), *rng.normal(size=(4, 7, n_groups)))
+    effects = GroupEffects(*rng.normal(size=(2, 7, n_sources)), *rng.normal(size=(4, 7, n_groups)))
 
     def shares(xp: Any, floor: Any, common: Common, effects: GroupEffects) -> Any:
         parts = design(xp, data, floor)
@@ -180,7 +180,7 @@ def cells_of(attributes: list[int], probs: np.ndarray) -> Covariates:
 
 def test_groups_deviate_from_the_mean_of_their_attribute() -> None:
     # Two parties that differ by party, and two sexes that the LLM puts elsewhere though they
-    # are the same people: only the first is a difference of groups.
+    # are the same people: only the first is a difference of groups, the second a contradiction.
     probs = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9], [0.1, 0.9]])
     parts = design(np, cells_of([0, 0, 1, 1], probs), np.array([np.log(FLOOR)]))
     logs = np.log(probs + FLOOR)
@@ -188,6 +188,8 @@ def test_groups_deviate_from_the_mean_of_their_attribute() -> None:
     np.testing.assert_allclose(parts.between[0, 0], logs.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(parts.within[0, 0, :2], logs[:2] - logs[:2].mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(parts.within[0, 0, 2:], 0.0, atol=1e-12)
+    whole = parts.between[:, :, None] + parts.within + parts.contradiction
+    np.testing.assert_allclose(whole[0, 0], logs, atol=1e-12)
 
 
 def test_a_group_alone_in_its_attribute_deviates_from_the_question() -> None:
@@ -196,6 +198,7 @@ def test_a_group_alone_in_its_attribute_deviates_from_the_question() -> None:
     logs = np.log(probs + FLOOR)
     logs -= logs.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(parts.within[0, 0, 2], logs[2] - logs.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(parts.contradiction[0, 0, 2], 0.0, atol=1e-12)
 
 
 def test_a_step_from_nothing_to_all_is_as_long_whatever_the_floor() -> None:
@@ -203,7 +206,7 @@ def test_a_step_from_nothing_to_all_is_as_long_whatever_the_floor() -> None:
     steps = []
     for floor in (0.001, FLOOR, 0.2):
         ends = design(np, cells_of([0, 1], probs), np.array([np.log(floor)]))
-        logs = ends.between[0, 0] + ends.within[0, 0, 0]
+        logs = ends.between[0, 0] + ends.within[0, 0, 0] + ends.contradiction[0, 0, 0]
         steps.append(logs[0] - logs[1])
     np.testing.assert_allclose(steps, np.log((1 + FLOOR) / FLOOR), rtol=1e-12)
 
@@ -215,7 +218,7 @@ def test_of_sources_that_say_the_same_only_the_sum_of_slopes_is_told() -> None:
     about = question_start(counts, alone.mask, 1.0)
     prior = general_prior(2, 4, 1, 2)
     found = slope_covariance(twice, counts, about, prior)
-    assert set(found) == {"beta_between", "beta_within"}
+    assert set(found) == {"beta_between", "beta_within", "beta_contradiction"}
     for site, covariance in found.items():
         variance = getattr(prior, site).scale[0] ** 2
         assert covariance[0, 0] - covariance[0, 1] == pytest.approx(variance)

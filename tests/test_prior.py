@@ -32,6 +32,7 @@ def learnt() -> Learnt:
     sites = {
         "beta_between": draws([0.9], 0.03),
         "beta_within": draws([0.2], 0.02),
+        "beta_contradiction": draws([0.05], 0.02),
         "log_floor": draws([-4.0], 0.3),
         "scale_linear": draws(0.1, 0.1),
         "scale_curve": draws(-0.5, 0.2),

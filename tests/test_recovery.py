@@ -61,6 +61,7 @@ def truth_from_the_prior(seed: int) -> Truth:
     return Truth(
         beta_between=unit * rng.normal(0.8, 0.5),
         beta_within=unit * rng.normal(0.5, 0.5),
+        beta_contradiction=unit * rng.normal(0.0, 0.5),
         sd_between=unit * rng.gamma(3.0, 1 / 20),
         sd_within=unit * rng.gamma(3.0, 1 / 20),
         sd_scale_linear=rng.gamma(3.0, 1 / 20),
@@ -109,7 +110,7 @@ def true_parameters(
 ) -> dict[str, float | np.ndarray]:
     """Known parameters by the model's names, in its units."""
     unit = log_share_unit(np, truth.floor)
-    slopes = ("beta_between", "beta_within", "sd_between", "sd_within")
+    slopes = ("beta_between", "beta_within", "beta_contradiction", "sd_between", "sd_within")
     alike = (
         "scale_linear",
         "scale_curve",

@@ -54,6 +54,27 @@ def test_without_noise_people_answer_by_the_formula(nominal: bool) -> None:
     np.testing.assert_allclose(human, by_formula(simulated, nominal=nominal), atol=1e-2)
 
 
+def test_with_all_slopes_one_people_answer_as_the_llm_says() -> None:
+    truth = replace(
+        NOISELESS,
+        beta_within=1.0,
+        beta_contradiction=1.0,
+        scale_curve=0.0,
+        **{f"sd_{part}": 0.0 for part in ("between", "within", "scale_linear", "scale_curve")},
+    )
+    groups = [*GROUPS, Group("sex", "female"), Group("sex", "male")]
+    for contradiction, distance in ((1.0, (0.0, 1e-2)), (0.0, (5e-2, 1.0))):
+        table = simulate_survey(
+            n_questions=8,
+            groups=groups,
+            n_options=(2, 3, 5),
+            truth=replace(truth, beta_contradiction=contradiction),
+            seed=1,
+        ).table
+        farthest = np.abs(table["p_human"] - table["p_llm"]).max()
+        assert distance[0] <= farthest <= distance[1]
+
+
 @pytest.mark.parametrize(
     "noisy",
     [replace(NOISELESS, kappa=15.0), replace(NOISELESS, phi=20.0), replace(NOISELESS, n=20)],
