@@ -21,6 +21,7 @@ import pandas as pd
 
 from benchmarks.heldout import FOLDS, RESULTS, SCORES, SEED, mark, paired_ratio
 from benchmarks.record import record, write_markdown
+from calib.base import Calibrator, make_calibrator
 from calib.dirichlet import Dirichlet
 from calib.errors import FitError
 from calib.evaluate import folds_of_questions
@@ -53,6 +54,7 @@ class Variant(NamedTuple):
     what: str
     prior: Callable[[Prior], Prior] | None = None
     table: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    calibrator: str = "dirichlet"
 
 
 def _each_group_its_attribute(frame: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +75,12 @@ VARIANTS: Final = {
     "attribute": Variant("groups deviate from the question's mean, not their attribute's",
                          table=_each_group_its_attribute),
     "within": Variant("the LLM's differences between groups are ignored",
-                      lambda p: p._replace(beta_within=_held(p.beta_within, 0.0))),
+                      lambda p: p._replace(
+                          beta_within=_held(p.beta_within, 0.0),
+                          beta_contradiction=_held(p.beta_contradiction, 0.0))),
+    "contradiction": Variant("what the LLM says of all groups of an attribute is ignored",
+                             lambda p: p._replace(
+                                 beta_contradiction=_held(p.beta_contradiction, 0.0))),
     "pooled": Variant("all groups alike: one slope, one scale",
                       lambda p: p._replace(group_spread=NONE)),
     "unpooled": Variant("groups apart: effects that differ without bound",
@@ -82,6 +89,8 @@ VARIANTS: Final = {
                         lambda p: p._replace(log_kappa=_held(p.log_kappa, np.log(1e5)))),
     "cell": Variant("no error of a cell: multinomial answers",
                     lambda p: p._replace(log_phi=_held(p.log_phi, np.log(1e5)))),
+    "independent": Variant("no joint model: ridge-structured, each choice on its own",
+                           calibrator="ridge-structured"),
 }  # fmt: skip
 """What is left out, by name."""
 
@@ -100,27 +109,28 @@ def run_setting(data: Path, table: str, sources: str) -> dict[str, Any]:
         of_question = np.array([fold_of[key] for key in paired.index.question_keys])
         fold_of_row = of_question[paired.index.question_of_row]
 
-        def make(prior: Any = variant.prior) -> Dirichlet:
-            return Dirichlet(inference="laplace", prior=prior)
+        def make(variant: Variant = variant) -> Calibrator:
+            if variant.calibrator != "dirichlet":
+                return make_calibrator(variant.calibrator)
+            return Dirichlet(inference="laplace", prior=variant.prior)
 
         try:
-            result = held_out("dirichlet", paired, fold_of_row, SEED, make=make)
+            result = held_out(variant.calibrator, paired, fold_of_row, SEED, make=make)
         except FitError as error:
             rows[name] = {"failed": str(error)}
             continue
         question = paired.take(paired.complete).index.question_of_row
         default = default or result
         rows[name] = {
-            "coverage_90": float(np.nanmean(result.spread["coverage_90"])),
-            **{
-                score: paired_ratio(result.own_act[score], default.own_act[score], question)
-                | {"value": float(result.own_act[score].mean()),
-                   "mean_act": float(result.mean_act[score].mean())}
-                for score in SCORES
-            },
+            score: paired_ratio(result.own_act[score], default.own_act[score], question)
+            | {"value": float(result.own_act[score].mean()),
+               "mean_act": float(result.mean_act[score].mean())}
+            for score in SCORES
         }  # fmt: skip
-        sums = np.bincount(question, weights=result.spread["log_score"])
-        elpd[name] = sums / np.bincount(question)
+        if result.has_draws:
+            rows[name]["coverage_90"] = float(np.nanmean(result.spread["coverage_90"]))
+            sums = np.bincount(question, weights=result.spread["log_score"])
+            elpd[name] = sums / np.bincount(question)
         click.echo(f"{table} {sources} {name}: KL {rows[name]['kl_1e3']['value']:.4f}")
     for name, weight in stacking_weights(elpd).items():
         rows[name] |= {"log_score": float(elpd[name].mean()), "weight": weight}
@@ -162,7 +172,7 @@ def report_lines(settings: list[dict[str, Any]]) -> Iterator[str]:
         "One thing changed at a time; KL and W1 under their acts, ratios to the default (above 1: "
         "the part helps; \\* the variant significantly better, ! significantly worse, paired 95 % "
         "interval over questions), coverage of 90 % intervals, held-out log score a cell, and the "
-        "weight that stacking gives the variant. W1 of the mean act stands beside that of the "
+        "weight that stacking gives the variant (the last three of those that predict draws). W1 of the mean act stands beside that of the "
         "median cumulative act."
     )
     for setting in settings:
@@ -175,10 +185,12 @@ def report_lines(settings: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"| {what} | no fit | | | | | | | |"
                 continue
             kl, w1 = row["kl_1e3"], row["w1"]
+            drawn = " | |"
+            if "log_score" in row:
+                drawn = f"{row['coverage_90']:.3f} | {row['log_score']:.3f} | {row['weight']:.2f}"
             yield (
                 f"| {what} | {kl['value']:.4f} | {kl['ratio']:.3f}{mark(kl)} | {w1['value']:.4f} | "
-                f"{w1['ratio']:.3f}{mark(w1)} | {w1['mean_act']:.4f} | {row['coverage_90']:.3f} | "
-                f"{row['log_score']:.3f} | {row['weight']:.2f} |"
+                f"{w1['ratio']:.3f}{mark(w1)} | {w1['mean_act']:.4f} | {drawn} |"
             )
 
 
