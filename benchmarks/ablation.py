@@ -171,9 +171,9 @@ def report_lines(settings: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         "One thing changed at a time; KL and W1 under their acts, ratios to the default (above 1: "
         "the part helps; \\* the variant significantly better, ! significantly worse, paired 95 % "
-        "interval over questions), coverage of 90 % intervals, held-out log score a cell, and the "
-        "weight that stacking gives the variant (the last three of those that predict draws). W1 of the mean act stands beside that of the "
-        "median cumulative act."
+        "interval over questions). Of those that predict draws: coverage of 90 % intervals, "
+        "held-out log score a cell, and the weight that stacking gives the variant. W1 of the "
+        "mean act stands beside that of the median cumulative act."
     )
     for setting in settings:
         yield from ("", f"## {setting['table']}: {setting['sources']}", "")
