@@ -290,7 +290,7 @@ def diagnose(model: Path, as_json: bool) -> None:
     from calib.dirichlet import Dirichlet
     from calib.errors import Fault
     from calib.modelfile import load_model
-    from calib.show import console, show_pairs
+    from calib.show import console, show_diagnosis
     from calib.summary import plain
 
     calibrator = load_model(model).calibrator
@@ -312,12 +312,7 @@ def diagnose(model: Path, as_json: bool) -> None:
         document = diagnosis.as_dict() | {"exaggeration": [one._asdict() for one in factors]}
         print_json(plain(document))
     else:
-        shown = {
-            name: value
-            for name, value in diagnosis.as_dict().items()
-            if name not in ("parameters", "problems")
-        }
-        show_pairs(str(model), shown, console())
+        show_diagnosis(str(model), diagnosis, console())
         for factor in factors:
             click.echo(str(factor))
         for problem in diagnosis.problems:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from calib.diagnostics import Diagnosis
 
 
 class _Column(NamedTuple):
@@ -114,6 +117,34 @@ def show_scores(document: Mapping[str, Any], out: Console) -> None:
         title += f"; calibrated: the {document['act'].replace('_', ' ')}"
     out.print(_table(title, document["rows"], SCORED))
     _print(out, _counts(document["counts"]))
+
+
+def show_diagnosis(title: str, diagnosis: Diagnosis, out: Console) -> None:
+    """What the verdict hangs on, each figure beside its limit; of an approximation, its name."""
+    from calib.diagnostics import MAX_R_HAT, MIN_BFMI, MIN_ESS
+
+    table = Table(title=escape(f"{title}, fitted by {diagnosis.inference}"), title_justify="left")
+    for column in ("of all parameters", "worst", "limit"):
+        table.add_column(column, justify="left" if column.startswith("of") else "right")
+    if diagnosis.inference == "nuts":
+        ess = f"at least {MIN_ESS:.0f}"
+        table.add_row("R-hat", f"{diagnosis.r_hat_max:.3f}", f"at most {MAX_R_HAT}")
+        table.add_row("effective draws, bulk", f"{diagnosis.ess_bulk_min:.0f}", ess)
+        table.add_row("effective draws, tail", f"{diagnosis.ess_tail_min:.0f}", ess)
+        table.add_row("divergent transitions", str(diagnosis.n_divergences), "none")
+        table.add_row("BFMI of a chain", f"{diagnosis.bfmi_min:.2f}", f"at least {MIN_BFMI}")
+        out.print(table)
+        slowest = sorted(diagnosis.parameters, key=lambda one: float(one["ess_bulk"]))[:3]
+        told = (f"{one['name']} ({one['ess_bulk']:.0f} effective draws)" for one in slowest)
+        _print(out, "slowest to mix: " + ", ".join(told))
+    loo = diagnosis.loo
+    if loo is not None:
+        _print(
+            out,
+            f"rows left out one at a time, in-sample, no figure for new questions: log score "
+            f"{loo['elpd']:.1f} (standard error {loo['se']:.1f}); rows too influential to tell: "
+            f"{loo['rows_with_high_pareto_k']} of {loo['rows']}",
+        )
 
 
 def show_pairs(title: str, rows: Mapping[str, object], out: Console) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from test_cli import calib, ok, refused
 
+from calib.diagnostics import Diagnosis
 from calib.files import write_table
+from calib.show import show_diagnosis
 from calib.simulate import simulate_survey
 from calib.survey import Group
 
@@ -69,3 +74,19 @@ def test_other_calibrators_have_neither(folder: Path, words: tuple[str, str]) ->
     )  # fmt: skip
     assert done.exit_code == 1
     assert f"ridge has no {option.removeprefix('--')} to choose" in done.stderr
+
+
+def test_figures_stand_beside_their_limits() -> None:
+    parameters = [
+        {"name": f"beta[{number}]", "ess_bulk": 100.0 * number} for number in (4, 1, 3, 2)
+    ]
+    diagnosis = Diagnosis(
+        False, "nuts", ("R-hat",), 1.0234, 100.4, 250.0, 3, 0.8765, None, parameters
+    )
+    out = Console(record=True, width=100, file=io.StringIO())
+    show_diagnosis("model", diagnosis, out)
+    said = out.export_text()
+    for figure, limit in (("1.023", "at most 1.01"), ("100", "at least 400"), ("3", "none")):
+        assert re.search(rf"│ +{figure} │ +{limit} │", said), figure
+    assert "slowest to mix: beta[1] (100 effective draws), beta[2]" in said
+    assert "beta[4]" not in said
