@@ -14,7 +14,7 @@ from calib.errors import DataError
 from calib.microdata.design_errors import Design, standard_errors
 from calib.microdata.groups import Attribute
 from calib.microdata.items import Item
-from calib.microdata.shares import Cells, tabulate
+from calib.microdata.shares import Cells, join, tabulate
 from calib.microdata.weights import faults_of_missing
 
 HUMAN_COLUMNS: Final = (
@@ -54,6 +54,9 @@ class Rows:
             )
         )  # fmt: skip
         self._attributes = attributes
+        self._joints = join(
+            [one.group_of_row for one in attributes], [len(one.groups) for one in attributes]
+        )
         self._design = design
         self._leave_out = leave_out_unweighted
         self._parts: list[dict[str, Any]] = []
@@ -83,11 +86,11 @@ class Rows:
             name = "answers" if one.kind == "substantive" else f"answers_{one.kind}"
             self.counts[name] += int(often)
         n_options = len(item.question.options)
-        for attribute in self._attributes:
-            group = attribute.group_of_row
-            cells = tabulate(option, n_options, group, len(attribute.groups), weight)
+        tabulated = tabulate(option, n_options, self._joints, weight)
+        for attribute, cells in zip(self._attributes, tabulated, strict=True):
             errors = None
             if self._design is not None:
+                group = attribute.group_of_row
                 errors = standard_errors(option, group, weight, cells, self._design)
             self._keep(item, attribute, cells, errors)
 
