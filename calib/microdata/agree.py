@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -91,31 +91,30 @@ def _options(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _differing(both: pd.DataFrame, absent: pd.Series) -> Iterator[Fault]:
-    def told(bad: pd.Series, rule: str, column: str) -> Iterator[Fault]:
-        those = both[bad]
-        for key, rows in those.groupby(OPTION_KEY, sort=False):
+    def told(
+        bad: pd.Series, rule: str, column: str, key: Sequence[str] = OPTION_KEY
+    ) -> Iterator[Fault]:
+        for which, rows in both[bad].groupby(list(key), sort=False):
             one = rows.iloc[0]
             theirs = "none" if absent[rows.index[0]] else repr(one[f"h_{column}"])
             yield _fault(
                 rule,
-                f"{'/'.join(map(str, key))}: {theirs} of people, {one[column]!r} of the LLM",
+                f"{'/'.join(map(str, which))}: {theirs} of people, {one[column]!r} of the LLM",
                 column,
                 rows["row"],
             )
 
-    yield from told(absent, "people had every answer that the LLM was offered", "option")
     there = ~absent
-    for column in ("scale", "option"):
-        bad = there & (both[column] != both[f"h_{column}"])
-        if column == "scale":
-            bad &= ~both.duplicated([*QUESTION_KEY, "row"]) & (
-                both["option_index"] == both.groupby(QUESTION_KEY)["option_index"].transform("min")
-            )
-        yield from told(bad, f"{column} is the same on both sides", column)
+    yield from told(absent, "people had every answer that the LLM was offered", "option")
+    other = there & (both["scale"] != both["h_scale"])
+    yield from told(other, "scale is the same on both sides", "scale", QUESTION_KEY)
+    other = there & (both["option"] != both["h_option"])
+    yield from told(other, "option is the same on both sides", "option")
     mine, theirs = both["option_value"], both["h_option_value"]
-    one_lacks = mine.isna() != theirs.isna()
-    bad = there & (((mine - theirs).abs() > 1e-9) | (one_lacks & (both["scale"] == "ordinal")))
-    yield from told(bad, "option_value is the same on both sides", "option_value")
+    # A binary scale needs no values, so one side may lack them.
+    one_lacks = (mine.isna() != theirs.isna()) & (both["scale"] == "ordinal")
+    other = there & (((mine - theirs).abs() > 1e-9) | one_lacks)
+    yield from told(other, "option_value is the same on both sides", "option_value")
 
 
 def _fault(rule: str, value: str, column: str, rows: pd.Series) -> Fault:

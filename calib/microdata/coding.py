@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -144,16 +145,22 @@ def _coding(entries: _Entries) -> Coding:
         return _Entries(entries.table(name), name, entries.faults)
 
     weights, design, patterns = inside("weights"), inside("design"), inside("patterns")
+    said = inside("variables")
     variables = {
-        name: _variable(_Entries(one, f"variables.{name}", entries.faults))
-        for name, one in entries.table("variables").items()
-        if isinstance(one, Mapping)
+        name: _variable(_Entries(said.table(name), f"variables.{name}", entries.faults))
+        for name in list(said.left)
     }
+    labels = {kind: tuple(map(str, patterns.array(kind))) for kind in NO_ANSWER}
+    for one in sum(labels.values(), ()):
+        try:
+            re.compile(one)
+        except re.error as error:
+            patterns.fail(f"a pattern is a regular expression ({error})", one)
     coding = Coding(
         survey=entries.text("survey"),
         missing=tuple(map(as_code, entries.array("missing"))),
         unlabelled=entries.text("unlabelled", "codes"),
-        patterns={kind: tuple(map(str, patterns.array(kind))) for kind in NO_ANSWER},
+        patterns=labels,
         weight_by=weights.text("by"),
         weight_of=weights.texts_by_code("use"),
         missing_weight=weights.text("missing", "leave_out"),
@@ -162,8 +169,8 @@ def _coding(entries: _Entries) -> Coding:
     )
     if (coding.weight_by is None) != (not coding.weight_of):
         weights.fail("weights has by, a variable, and use, a weight for each of its values", {})
-    for one in (entries, weights, design, patterns):
-        one.done()
+    for each in (entries, weights, design, patterns):
+        each.done()
     return coding
 
 

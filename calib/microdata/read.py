@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -97,22 +98,15 @@ def open_source(path: str | Path, encoding: str | None = None) -> Source:
     return source
 
 
-class told_as_fault:
-    """A context in which a file that cannot be read becomes a ``DataError``."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Tell what the reader said, with the remedy that fits."""
-        known = isinstance(error, OSError | ValueError | LookupError) or (
-            type(error).__module__.startswith("pyreadstat")
-        )
-        if error is None or not known:
-            return
+@contextmanager
+def told_as_fault(path: Path) -> Iterator[None]:
+    """A context in which what cannot be read becomes a ``DataError`` with the remedy that fits."""
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, OSError | ValueError | LookupError)
+        if isinstance(error, DataError) or not (known or _is_of_readstat(error)):
+            raise
         said = " ".join(str(error).split())[:300]
         text = isinstance(error, UnicodeError | LookupError) or any(
             word in said.lower() for word in ("utf8", "utf-8", "encoding", "decode", "iconv")
@@ -121,8 +115,12 @@ class told_as_fault:
             rule, remedy = "texts are in the encoding of the file", "name it: --encoding latin-1"
         else:
             rule = "the file must be readable"
-            remedy = "fetch or export it again" if self.path.exists() else "check the path"
-        raise broken(rule, said, remedy, self.path) from None
+            remedy = "fetch or export it again" if path.exists() else "check the path"
+        raise broken(rule, said, remedy, path) from None
+
+
+def _is_of_readstat(error: Exception) -> bool:
+    return type(error).__module__.startswith("pyreadstat")
 
 
 def _parquet(path: Path) -> Source:
