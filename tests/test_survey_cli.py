@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from calib.cli import main
+from calib.table import check_table
+from calib.toplines import read_toplines
 
 
 def calib(*words: object) -> Result:
@@ -118,6 +120,16 @@ def test_a_table_that_elicit_writes_is_paired_and_valid(people: Path, tmp_path: 
     ok("validate", table)
     assert "cells_with_human_answers" in ok("pair", human, llm, "-o", table).stdout
     assert pd.read_csv(table)["p_human"].to_list() == frame["p_human"].to_list()
+
+
+def test_everybody_alone_is_a_table_of_toplines(people: Path, tmp_path: Path) -> None:
+    human, toplines = tmp_path / "human.csv", tmp_path / "toplines.csv"
+    ok("survey", people, "--groups", "sex", "--survey", "s", "--items", "q", "-o", human)
+    ok("survey", people, "--survey", "s", "--items", "q", "-o", toplines)
+    setting = {"model": "m", "elicitation": "logprob", "prompt": "sd", "outcome": "answered"}
+    table = check_table(pd.read_csv(human).assign(p_llm=0.5, **setting))
+    known = read_toplines(toplines, table)
+    assert known.opinions.n[0] == 4 and known.opinions.probs[0].tolist() == [0.25, 0.75]
 
 
 @pytest.mark.parametrize(

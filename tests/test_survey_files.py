@@ -272,3 +272,29 @@ def test_who_has_no_weight_is_left_out_only_if_told(tmp_path: Path) -> None:
     found = human_side(path, weight="w", coding=coding)
     assert shares(found, "q") == {"a": 0.5, "b": 0.5}
     assert found.counts["answers_without_weight_left_out"] == 1
+
+
+def test_a_country_of_two_letters_is_a_country(tmp_path: Path) -> None:
+    people = pd.DataFrame(
+        {"land": ["DK", "NO", "DK"], "q": ["yes", "DK", "no"], "l": [[1], [2], []]}
+    )
+    people.to_parquet(tmp_path / "p.parquet")
+    found = human_side(tmp_path / "p.parquet", groups=["land"], items=["q"])
+    assert set(found.frame["group"]) == {"all", "DK", "NO"}
+    coding = coded(tmp_path, 'variables.q = { dont_know = ["DK"] }')
+    found = human_side(tmp_path / "p.parquet", coding=coding)
+    kinds = found.frame.set_index(["question_id", "option"])["option_kind"].to_dict()
+    assert kinds["q", "DK"] == "dont_know" and kinds["land", "DK"] == "substantive"
+    # A column of lists is made of texts like any other.
+    assert kinds["l", "[1]"] == "substantive"
+
+
+def test_who_does_not_know_can_be_recoded_to_an_answer(sav: Path, tmp_path: Path) -> None:
+    coding = coded(tmp_path, '[variables.trust.recode]\n8 = "Some"\n2 = "Some"\n9 = "No answer"')
+    found = human_side(sav, items=["trust"], coding=coding)
+    kinds = dict(zip(found.frame["option"], found.frame["option_kind"], strict=True))
+    assert kinds == {
+        "None": "substantive", "Some": "substantive", "A lot": "substantive",
+        "No answer": "refused",
+    }  # fmt: skip
+    assert shares(found, "trust")["Some"] == pytest.approx(2 / 7)

@@ -98,6 +98,8 @@ def encode(
 def _distinct(column: Any, stata: bool) -> tuple[Int[np.ndarray, " row"], list[Value | None]]:
     """Each row's place among the distinct values, −1 where empty; an empty text is None."""
     if isinstance(column, pa.Array):
+        if pa.types.is_nested(column.type):
+            column = pa.array([None if one is None else str(one) for one in column.to_pylist()])
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         places = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)

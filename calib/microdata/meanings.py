@@ -79,7 +79,7 @@ def meanings(
         if kind is None and numeric and code in NOT_A_NUMBER:
             kind = "missing"
         if kind is None:
-            kind = kind_of(label, patterns) if named else "substantive"
+            kind = _kind(code, new or label, patterns) if named else "substantive"
             if kind == "substantive" and column.is_missing(code) and new is None:
                 kind = "missing"
         one = Meaning(tuple(values), code, new or label, kind, new is not None, not named)
@@ -114,6 +114,12 @@ def _codes(values: Sequence[Value], coding: Coding) -> tuple[list[Value], bool]:
     if not numbers or any(number is None for number in numbers.values()):
         return list(values), False
     return [one if numbers.get(str(one)) is None else numbers[str(one)] for one in values], True  # type: ignore[misc]
+
+
+def _kind(code: Value, label: str, patterns: Patterns) -> str:
+    # A text of two letters may be a country: DK, and not "don't know".
+    short = code == label and len(label) <= 2
+    return "substantive" if short else kind_of(label, patterns)
 
 
 def _text(code: Value) -> str:
