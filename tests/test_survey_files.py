@@ -12,7 +12,7 @@ import pytest
 from calib.errors import DataError
 from calib.microdata.coding import read_coding
 from calib.microdata.human import Human, human_side
-from calib.microdata.rows import HUMAN_COLUMNS
+from calib.microdata.rows import COLUMNS
 
 pyreadstat = pytest.importorskip("pyreadstat")
 
@@ -79,7 +79,7 @@ def shares(found: Human, question: str, group: str = "all") -> dict[str, float]:
 def test_labels_missing_codes_and_kinds(kind: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(kind)
     found = human_side(path, groups=["sex"], items=["trust", "yes"], weight="w")
-    assert list(found.frame) == list(HUMAN_COLUMNS)
+    assert list(found.frame) == list(COLUMNS)
     rows = cell(found, "trust")
     assert rows["option"].to_list() == ["None", "Some", "A lot", "Don't know", "Refused"]
     assert rows["option_kind"].to_list() == ["substantive"] * 3 + ["dont_know", "refused"]

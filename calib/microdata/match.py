@@ -11,16 +11,12 @@ import numpy as np
 import pandas as pd
 
 from calib.errors import DataError, Fault
+from calib.importers.human_rows import HUMAN_COLUMNS, check_human
 from calib.microdata.agree import faults_of_options, settled_shares
 from calib.rules import CELL_KEY, QUESTION_KEY
 from calib.table import COLUMNS, check_table, read_frame, read_table
 
 GROUP_KEY: Final = ["attribute", "group"]
-_SETTING: Final = {
-    "model": "people", "elicitation": "verbalized", "prompt": "none", "outcome": "failed",
-    "p_llm": np.nan,
-}  # fmt: skip
-"""What makes a human table a paired one, so that the same rules hold for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +47,7 @@ def read_human(path: Path) -> pd.DataFrame:
         With every fault, by the rules of the paired table.
     """
     frame = read_frame(path)
-    needed = [name for name in COLUMNS if name not in (*_SETTING, "option_value", "n_human")]
+    needed = [name for name in HUMAN_COLUMNS if name not in ("option_value", "n_human")]
     missing = [name for name in needed if name not in frame]
     if missing:
         fault = Fault(
@@ -60,13 +56,12 @@ def read_human(path: Path) -> pd.DataFrame:
             "make it with calib survey, or add them",
         )
         raise DataError(fault, file=path)
-    own = [name for name in COLUMNS if name in frame and name not in _SETTING]
-    people = frame[own]
+    people = frame[[name for name in HUMAN_COLUMNS if name in frame]]
     if "model" in frame:
         # Each setting of a paired table repeats the human side.
         people = people.drop_duplicates()
     try:
-        return check_table(people.assign(**_SETTING)).drop(columns=list(_SETTING))
+        return check_human(people)
     except DataError as error:
         raise error.in_file(path) from None
 

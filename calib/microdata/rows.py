@@ -11,16 +11,14 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from calib.errors import DataError
+from calib.importers.human_rows import HUMAN_COLUMNS
 from calib.microdata.design_errors import Design, standard_errors
 from calib.microdata.groups import Attribute
 from calib.microdata.items import Item
 from calib.microdata.shares import Cells, join, tabulate
 from calib.microdata.weights import faults_of_missing
 
-HUMAN_COLUMNS: Final = (
-    "survey", "question_id", "question", "scale", "option_index", "option", "option_value",
-    "option_kind", "attribute", "group", "n_human", "p_human", "n_respondents", "sum_weights",
-)  # fmt: skip
+COLUMNS: Final = (*HUMAN_COLUMNS, "n_respondents", "sum_weights")
 """Of the human table; ``se`` follows where the sample's design is known."""
 SMALL_CELL: Final = 30
 """Cells with fewer respondents, or fewer effective ones, are counted and warned about."""
@@ -104,9 +102,9 @@ class Rows:
             raise DataError(faults)
 
     def frame(self) -> pd.DataFrame:
-        """All rows so far: ``HUMAN_COLUMNS``, and ``se`` with a design."""
+        """All rows so far: ``COLUMNS``, and ``se`` with a design."""
         if not self._parts:
-            names = [*HUMAN_COLUMNS, *(["se"] if self._design else [])]
+            names = [*COLUMNS, *(["se"] if self._design else [])]
             return pd.DataFrame(columns=names)
         columns = {
             name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
