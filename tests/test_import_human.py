@@ -142,39 +142,63 @@ def test_subpop_faults(change: dict[str, Any], column: str, tmp_path: Path) -> N
 
 
 ASKED = "Q: How much?\nOptions:\n(A): Much\n(B): Little\n(C): Refused"
-SIMBENCH: dict[str, Any] = {
-    "dataset_name": ["ESS", "ESS", "Other", "ESS"],
-    "group_prompt_template": ["You are from {country}."] * 4,
-    "group_prompt_variable_map": [
-        "{'country': 'Spain'}", "{'country': 'Spain', 'sex': 'female'}", "{}",
-        "{'country': 'Spain'}",
+SIMBENCH = pd.DataFrame(
+    [
+        ("ESS", ASKED, "{'country': 'Spain'}", "{'A': 0.7, 'B': 0.2, 'C': 0.1}", 100, "8", ""),
+        ("ESS", ASKED, "{'country': 'Spain', 'sex': 'f'}", "{'A': 60.0, 'B': 40.0}", 50, "8", ""),
+        ("ESS", ASKED, "{'country': 'Spain'}", "{'A': 100.0}", 3, "8", ""),
+        ("ESS", ASKED, "{'country': 'Spain'}", "{'A': 100.0}", 3, "9", ""),
+        ("Other", "Which lottery?", "{}", "{'A': 0.5, 'B': 0.5, 'C': None, 'D': nan}", "", "", ""),
+        ("Old", "Agree?", "{}", "{'1': 25.0, '2': 75.0}", 8, "", "{'1': 'Yes', '2': 'No'}"),
+        ("Old", "One?", "{}", "{'A': 100.0}", 8, "", ""),
+        ("Old", "Half?", "{}", "{'A': 30.0, 'B': 30.0}", 8, "", ""),
     ],
-    "input_template": [ASKED, ASKED, "Which lottery?", ASKED],
-    "human_answer": [
-        "{'A': 0.7, 'B': 0.2, 'C': 0.1}", "{'A': 60.0, 'B': 40.0}", "{'A': 0.5, 'B': 0.5}",
-        "{'A': 1.0}",
+    columns=[
+        "dataset_name", "input_template", "group_prompt_variable_map", "human_answer",
+        "group_size", "wave", "answer_options",
     ],
-    "group_size": [100, 50, "", 3],
-}  # fmt: skip
+).assign(group_prompt_template="You are from {country}.")  # fmt: skip
 
 
 def test_simbench(tmp_path: Path) -> None:
-    pd.DataFrame(SIMBENCH).to_csv(tmp_path / "SimBenchGrouped.csv", index=False)
+    SIMBENCH.to_csv(tmp_path / "SimBenchGrouped.csv", index=False)
     table, counts = simbench.read(tmp_path / "SimBenchGrouped.csv")
-    ess = table[table["survey"] == "ESS"]
+    ess = table[table["survey"] == "ESS 8"]
     assert ess["option"].to_list() == ["Much", "Little", "Refused"] * 2
     assert set(ess["question"]) == {"Q: How much?"} and len(set(ess["question_id"])) == 1
     assert ess["p_human"].to_list() == pytest.approx([0.7, 0.2, 0.1, 0.6, 0.4, 0.0])
     assert ess["n_human"].to_list() == [100] * 3 + [50] * 3
     assert ess.drop_duplicates("group")[["attribute", "group"]].to_numpy().tolist() == [
         ["country", "Spain"],
-        ["country; sex", "Spain; female"],
+        ["country; sex", "Spain; f"],
     ]
+    assert table[table["survey"] == "ESS 9"]["p_human"].to_list() == [1, 0, 0]
     other = table[table["survey"] == "Other"]
     assert other["option"].to_list() == ["A", "B"] and other["n_human"].isna().all()
-    assert set(other["group"]) == {"all"}
-    assert counts["cells_in_per_cent"] == counts["cells_left_out_that_repeat_another"] == 1
-    assert counts["cells_whose_options_are_letters"] == 1
+    assert set(other["attribute"]) == {"population"}
+    old = table[table["survey"] == "Old"]
+    assert old["option"].to_list() == ["Yes", "No"] and old["p_human"].to_list() == [0.25, 0.75]
+    assert counts["cells"] == 5 and counts["cells_in_per_cent"] == 4
+    assert counts["cells_left_out_that_repeat_another"] == 1
+    assert counts["cells_left_out_with_fewer_than_two_answers"] == 1
+    assert counts["cells_left_out_whose_shares_do_not_sum_to_one"] == 1
+    assert counts["options_left_out_without_data"] == 2
+    assert counts["cells_whose_options_have_no_text"] == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("human_answer", "x"), ("human_answer", "{'A': 'x'}"), ("group_size", "many"),
+     ("group_prompt_variable_map", "open('x')"), ("answer_options", "[1]")],
+)  # fmt: skip
+def test_simbench_faults(column: str, value: str, tmp_path: Path) -> None:
+    frame = SIMBENCH.astype(object)
+    frame.loc[1, column] = value
+    frame.to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(DataError) as error:
+        simbench.read(tmp_path / "s.csv")
+    [fault] = error.value.faults
+    assert fault.rows == (1,) and fault.column == column
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
