@@ -44,11 +44,12 @@ def main(people: int, items: int, design: bool, seed: int) -> None:
         groups = ",".join(f"g{number}" for number in range(len(GROUPS)))
         words = ["survey", source, "-o", human, "--groups", groups, "--weight", "w", "--json"]
         words += ["--strata", "stratum", "--psu", "unit"] if design else []
-        # The child tells its own peak: the parent's memory is no part of it.
+        # The child tells what it used: the parent is no part of it.
         code = (
             "import resource, sys\nfrom calib.cli import main\n"
             "try:\n    main()\nfinally:\n"
-            "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+            "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
+            "    print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)"
         )
         before = os.getloadavg()[0]
         start = time.perf_counter()
@@ -70,6 +71,7 @@ def main(people: int, items: int, design: bool, seed: int) -> None:
             "questions": json.loads(done.stdout)["counts"]["questions"],
             "largest_error_of_a_share": largest_error(source, frame, items),
             "seconds": round(seconds, 1),
+            "cpu_seconds": round(float(done.stderr.split()[-2]), 1),
             # Kibibytes on Linux.
             "peak_gib": round(int(done.stderr.split()[-1]) / 2**20, 2),
             "load_before": round(before, 2),

@@ -152,6 +152,10 @@ def ragged(path: Path) -> None:
     path.write_text("q,g\na,b\na\n", encoding="utf-8")
 
 
+def semicolons(path: Path) -> None:
+    path.write_text("q;g\na;b\n", encoding="utf-8")
+
+
 def absent(path: Path) -> None:
     """No file at all."""
 
@@ -162,6 +166,7 @@ def absent(path: Path) -> None:
         (empty, "respondents"),
         (duplicate, "more than once"),
         (ragged, "readable"),
+        (semicolons, "with commas"),
         (absent, "check the path"),
     ],
 )

@@ -217,10 +217,12 @@ def test_pieces_of_a_file_make_the_same_table(
     sav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     PEOPLE.to_parquet(tmp_path / "people.parquet")
-    paths = [sav, tmp_path / "people.parquet"]
+    PEOPLE.to_csv(tmp_path / "people.csv", index=False)
+    paths = [sav, tmp_path / "people.parquet", tmp_path / "people.csv"]
     options: dict[str, Any] = {"groups": ["sex"], "items": ["trust", "yes"], "weight": "w"}
     whole = [human_side(path, **options).frame for path in paths]
     monkeypatch.setattr("calib.microdata.read._rows_at_once", lambda _: 3)
+    monkeypatch.setattr("calib.microdata.read.CSV_BLOCK", 40)
     for path, frame in zip(paths, whole, strict=True):
         pd.testing.assert_frame_equal(human_side(path, **options).frame, frame)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,6 @@ from calib.microdata.plan import Plan, plan_columns
 from calib.microdata.read import Source, open_source
 from calib.microdata.rows import SMALL_CELL, Rows
 from calib.microdata.weights import settle_weights
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +49,6 @@ def human_side(
     strata: str | None = None,
     psu: str | None = None,
     encoding: str | None = None,
-    progress: Progress | None = None,
 ) -> Human:
     """Weighted shares of a survey's questions in groups of its respondents.
 
@@ -95,7 +92,7 @@ def human_side(
             fault = Fault("a survey has respondents", "no row", "check how the file was written")
             raise DataError(fault, file=source.path)
         try:
-            return _tabulated(source, encoded, plan, coding, name, weight, progress)
+            return _tabulated(source, encoded, plan, coding, name, weight)
         except DataError as error:
             raise error.in_file(source.path) from None
 
@@ -107,7 +104,6 @@ def _tabulated(
     coding: Coding,
     survey: str,
     weight: str | None,
-    progress: Progress | None,
 ) -> Human:
     patterns = compiled(coding.patterns)
     weights, faults = settle_weights(source, encoded, weight, coding)
@@ -124,9 +120,7 @@ def _tabulated(
     if faults:
         raise DataError(faults)
     rows = Rows(attributes, design, leave_out_unweighted=coding.missing_weight is not None)
-    for number, (name, item) in enumerate(settled.items()):
-        if progress is not None:
-            progress("tabulating", number, len(settled))
+    for name, item in settled.items():
         rows.add(item, encoded.codes(name), *weights.of(name, coding))
     rows.check()
     counts = {

@@ -22,6 +22,9 @@ FORMATS: Final = (".sav", ".zsav", ".dta", ".csv", ".parquet")
 VALUES_AT_ONCE: Final = 20_000_000
 """How many values a piece of a file holds at most: about 160 MB."""
 
+CSV_BLOCK: Final = 1 << 24
+"""Bytes of a text file that are read at once."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -150,7 +153,8 @@ def _csv(path: Path, encoding: str | None) -> Source:
     def open_csv(names: Sequence[str] | None) -> Any:
         return pa.csv.open_csv(
             path,
-            read_options=pa.csv.ReadOptions(encoding=encoding or "utf8", block_size=1 << 24),
+            read_options=pa.csv.ReadOptions(encoding=encoding or "utf8", block_size=CSV_BLOCK),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             # All text: a code may be "007", a group may be called "NA".
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names or (), pa.string()),
@@ -162,6 +166,13 @@ def _csv(path: Path, encoding: str | None) -> Source:
 
     with open_csv(None) as reader:
         columns = [Column(name) for name in reader.schema.names]
+    if len(columns) == 1 and any(mark in columns[0].name for mark in ";\t|"):
+        raise broken(
+            "commas stand between the columns of a .csv",
+            f"one column, {columns[0].name[:80]!r}",
+            "save the file with commas, or as .parquet",
+            path,
+        )
 
     def chunks(names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         with told_as_fault(path), open_csv(names) as reader:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import astuple
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from calib.microdata.groups import Attribute
 from calib.microdata.items import Item
 from calib.microdata.shares import Cells, join, tabulate
 from calib.microdata.weights import faults_of_missing
+from calib.survey import Question
 
 COLUMNS: Final = (*HUMAN_COLUMNS, "n_respondents", "sum_weights")
 """Of the human table; ``se`` follows where the sample's design is known."""
@@ -57,7 +59,8 @@ class Rows:
         )
         self._design = design
         self._leave_out = leave_out_unweighted
-        self._parts: list[dict[str, Any]] = []
+        self._questions: list[Question] = []
+        self._parts: list[dict[str, np.ndarray]] = []
         self._unweighted: dict[str, tuple[Bool[np.ndarray, " row"], list[str]]] = {}
 
     def add(
@@ -84,13 +87,16 @@ class Rows:
             name = "answers" if one.kind == "substantive" else f"answers_{one.kind}"
             self.counts[name] += int(often)
         n_options = len(item.question.options)
+        self._questions.append(item.question)
         tabulated = tabulate(option, n_options, self._joints, weight)
+        first = 0
         for attribute, cells in zip(self._attributes, tabulated, strict=True):
             errors = None
             if self._design is not None:
                 group = attribute.group_of_row
                 errors = standard_errors(option, group, weight, cells, self._design)
-            self._keep(item, attribute, cells, errors)
+            self._keep(first, cells, errors)
+            first += len(attribute.groups)
 
     def check(self) -> None:
         """``DataError`` where somebody answered and has no weight."""
@@ -103,15 +109,31 @@ class Rows:
 
     def frame(self) -> pd.DataFrame:
         """All rows so far: ``COLUMNS``, and ``se`` with a design."""
-        if not self._parts:
-            names = [*COLUMNS, *(["se"] if self._design else [])]
-            return pd.DataFrame(columns=names)
         columns = {
             name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
         }
-        frame = pd.DataFrame(columns)
-        texts = [name for name in frame if frame[name].dtype == object]
-        return frame.astype(dict.fromkeys(texts, "str"))
+        # Texts are looked up once, at the end: a table has many rows and few questions.
+        questions = pd.DataFrame(
+            [(one.survey, one.id, one.text, one.scale) for one in self._questions],
+            columns=["survey", "question_id", "question", "scale"],
+        )
+        options = pd.DataFrame(
+            [option for one in self._questions for option in map(astuple, one.options)],
+            columns=["option_index", "option", "option_value", "option_kind"],
+        ).astype({"option_value": float})
+        groups = pd.DataFrame(
+            [(one.name, group) for one in self._attributes for group in one.groups],
+            columns=["attribute", "group"],
+        )
+        first = np.cumsum([0, *(len(one.options) for one in self._questions)])
+        question, option, group = (columns.pop(name) for name in ("question", "option", "group"))
+        parts = [
+            questions.iloc[question],
+            options.iloc[first[question] + option],
+            groups.iloc[group],
+            pd.DataFrame(columns),
+        ]
+        return pd.concat([part.reset_index(drop=True) for part in parts], axis=1)
 
     def _note_unweighted(
         self, item: Item, option: np.ndarray, weight: str, missing: np.ndarray
@@ -123,47 +145,25 @@ class Rows:
             items.append(item.question.id)
 
     def _keep(
-        self,
-        item: Item,
-        attribute: Attribute,
-        cells: Cells,
-        errors: Float[np.ndarray, "group option"] | None,
+        self, first: int, cells: Cells, errors: Float[np.ndarray, "group option"] | None
     ) -> None:
+        """Note the last question's cells; ``first`` is the attribute's first group."""
         self.counts["cells_without_answer"] += int((cells.n == 0).sum())
         self.counts["cells_without_weight"] += int(((cells.n > 0) & (cells.sum_w == 0)).sum())
         kept = np.flatnonzero(cells.sum_w > 0)
-        question, options = item.question, item.question.options
-        n_eff = cells.n_eff[kept]
+        n_options, n_eff = cells.mass.shape[1], cells.n_eff[kept]
         self.counts["cells"] += len(kept)
-        self.counts["rows"] += len(kept) * len(options)
+        self.counts["rows"] += len(kept) * n_options
         self.counts["cells_with_few_respondents"] += int((cells.n[kept] < SMALL_CELL).sum())
         self.counts["cells_with_small_effective_size"] += int((n_eff < SMALL_CELL).sum())
-
-        def whole(value: object) -> np.ndarray:
-            return np.full(len(kept) * len(options), value, dtype=object)
-
-        def of_option(values: Sequence[Any], kind: Any = object) -> np.ndarray:
-            return np.tile(np.array(values, dtype=kind), len(kept))
-
-        def of_group(values: np.ndarray) -> np.ndarray:
-            return np.repeat(values, len(options))
-
-        names = np.array(attribute.groups, dtype=object)
         part = {
-            "survey": whole(question.survey),
-            "question_id": whole(question.id),
-            "question": whole(question.text),
-            "scale": whole(question.scale),
-            "option_index": of_option([one.index for one in options], np.int64),
-            "option": of_option([one.label for one in options]),
-            "option_value": of_option([one.value for one in options], float),
-            "option_kind": of_option([one.kind for one in options]),
-            "attribute": whole(attribute.name),
-            "group": of_group(names[kept]),
-            "n_human": of_group(n_eff),
+            "question": np.full(len(kept) * n_options, len(self._questions) - 1),
+            "option": np.tile(np.arange(n_options), len(kept)),
+            "group": np.repeat(first + kept, n_options),
+            "n_human": np.repeat(n_eff, n_options),
             "p_human": cells.shares[kept].ravel(),
-            "n_respondents": of_group(cells.n[kept]),
-            "sum_weights": of_group(cells.sum_w[kept]),
+            "n_respondents": np.repeat(cells.n[kept], n_options),
+            "sum_weights": np.repeat(cells.sum_w[kept], n_options),
         }
         if errors is not None:
             part["se"] = errors[kept].ravel()
