@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -121,7 +122,7 @@ def pair(human: Path, elicited: Path, output: Path, as_json: bool) -> None:
     show_pairs(f"{output}: {len(found.table)} rows", shown, console())
 
 
-def _short(names: object, most: int = 12) -> str:
+def _short(names: Iterable[object], most: int = 12) -> str:
     from calib.microdata.faults import listed
 
     return listed(names, most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,12 @@ def rows_of(bad: np.ndarray) -> tuple[int, ...]:
     return tuple(rows)
 
 
-def listed(names: object, most: int = 12) -> str:
+def listed(names: Iterable[object], most: int = 12) -> str:
     """Names separated by commas, cut after ``most`` with the total.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b, … (3 in all)'
     """
-    texts = [str(name) for name in names]  # type: ignore[attr-defined]
+    texts = [str(name) for name in names]
     shown = ", ".join(texts[:most])
     return shown if len(texts) <= most else f"{shown}, … ({len(texts)} in all)"

@@ -113,7 +113,11 @@ def _codes(values: Sequence[Value], coding: Coding) -> tuple[list[Value], bool]:
     numbers = {one: number_of(one) for one in texts if one not in besides}
     if not numbers or any(number is None for number in numbers.values()):
         return list(values), False
-    return [one if numbers.get(str(one)) is None else numbers[str(one)] for one in values], True  # type: ignore[misc]
+    codes: list[Value] = []
+    for one in texts:
+        number = numbers.get(one)
+        codes.append(one if number is None else number)
+    return codes, True
 
 
 def _kind(code: Value, label: str, patterns: Patterns) -> str:

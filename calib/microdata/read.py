@@ -46,10 +46,13 @@ class Column:
         """Whether the file declares the code missing."""
         if self.stata and isinstance(value, str):
             return True
-        return any(
-            isinstance(value, str) == isinstance(low, str) and low <= value <= high  # type: ignore[operator]
-            for low, high in self.missing
-        )
+        for low, high in self.missing:
+            if isinstance(low, str) or isinstance(high, str) or isinstance(value, str):
+                if value in (low, high):
+                    return True
+            elif low <= value <= high:
+                return True
+        return False
 
 
 @dataclass(frozen=True)
