@@ -74,7 +74,7 @@ def cell_rows(
 def closed_shares(shares: Sequence[float], counts: Counter[str]) -> list[float] | None:
     """Shares or percentages that sum to one; None, with a count, where they are neither.
 
-    >>> closed_shares([70, 30], Counter())
+    >>> closed_shares([70.0, 30.0], Counter())
     [0.7, 0.3]
     """
     total = sum(shares)

@@ -114,7 +114,7 @@ def as_numbers(column: Column, series: pd.Series) -> Float[np.ndarray, " row"] |
 def _names(cut: Sequence[float]) -> tuple[str, ...]:
     """``18-29``, …, ``65+`` of whole numbers; ``[0.5, 1)`` otherwise.
 
-    >>> _names([18, 30, 65])
+    >>> _names([18.0, 30.0, 65.0])
     ('18-29', '30-64', '65+')
     """
     whole = all(float(one).is_integer() for one in cut)
