@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calib.errors import DataError, Fault
+from calib.errors import DataError, Fault, MissingExtraError
 from calib.microdata.coding import Coding, read_coding
 from calib.microdata.human import human_side
 
@@ -187,3 +188,11 @@ def test_broken_files(suffix: str, tmp_path: Path) -> None:
 def test_another_format(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="convert"):
         human_side(tmp_path / "people.xlsx")
+
+
+def test_a_package_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyreadstat", None)
+    with pytest.raises(MissingExtraError, match=r"opinion-calibration\[survey\]"):
+        human_side(tmp_path / "people.sav")

@@ -260,6 +260,7 @@ def test_two_questions_of_one_wording_are_told(tmp_path: Path) -> None:
     found = human_side(tmp_path / "p.sav")
     assert len(found.frame) == 4
     assert any("a, b have one wording" in one for one in found.warnings)
+    assert found.counts["questions_of_one_wording"] == 2
 
 
 def test_who_has_no_weight_is_left_out_only_if_told(tmp_path: Path) -> None:

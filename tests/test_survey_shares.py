@@ -63,6 +63,14 @@ def test_shares_are_those_of_a_loop_over_people(seed: int) -> None:
         np.testing.assert_allclose(cells.shares[one], shares, rtol=0, atol=1e-9)
 
 
+def test_shares_without_weights_are_others() -> None:
+    option, group, weight = random_survey(0)
+    weighted = one_attribute(option, 4, group, 3, weight)
+    plain = one_attribute(option, 4, group, 3, np.ones(len(weight)))
+    assert np.abs(weighted.shares - plain.shares).max() > 1e-2
+    assert (weighted.n_eff < 0.8 * plain.n_eff).all()
+
+
 @pytest.mark.parametrize(("most", "n_joints"), [(1, 3), (20, 2), (4096, 1)])
 def test_attributes_joined_or_alone_have_the_same_cells(most: int, n_joints: int) -> None:
     rng = np.random.default_rng(0)

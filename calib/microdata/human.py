@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,7 @@ def _tabulated(
     counts = {
         "respondents": encoded.n_rows,
         "questions": len(settled),
+        "questions_of_one_wording": sum(map(len, _of_one_wording(settled).values())),
         "variables_left_out": len(left_out),
         **{
             f"respondents_without_{one.name}": int((one.group_of_row < 0).sum())
@@ -210,12 +211,16 @@ def _warnings(settled: Mapping[str, Item], counts: Mapping[str, int]) -> list[st
             warnings.append(
                 f"{counts[name]} of {counts['cells']} {name.replace('_', ' ')} (below {SMALL_CELL})"
             )
-    texts = Counter(item.question.text for item in settled.values())
-    for text, often in texts.items():
-        if often > 1:
-            those = [name for name, item in settled.items() if item.question.text == text]
-            warnings.append(
-                f"{', '.join(those)} have one wording, {text[:80]!r}: tell them apart with "
-                "question in the coding unless they are the same question"
-            )
+    for text, those in _of_one_wording(settled).items():
+        warnings.append(
+            f"{', '.join(those)} have one wording, {text[:80]!r}: tell them apart with "
+            "question in the coding unless they are the same question"
+        )
     return warnings
+
+
+def _of_one_wording(settled: Mapping[str, Item]) -> dict[str, list[str]]:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, item in settled.items():
+        names[item.question.text].append(name)
+    return {text: those for text, those in names.items() if len(those) > 1}
