@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.cli_import import import_table
+from calib.cli_survey import pair as pair_tables
+from calib.cli_survey import survey
 from calib.errors import DataError
 from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
@@ -386,3 +388,5 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 main.add_command(import_table)
+main.add_command(survey)
+main.add_command(pair_tables)

@@ -27,6 +27,9 @@ IMPORTERS = {
     "edsl": ("edsl", _INDIVIDUAL),
     "inspect": ("inspect_logs", _INDIVIDUAL),
     "qstn": ("qstn", (*_INDIVIDUAL, "model")),
+    "globalopinionqa": ("globalopinionqa", ("survey",)),
+    "subpop": ("subpop", ("survey",)),
+    "simbench": ("simbench", ()),
 }
 """The module that reads a kind of source, and the options that it takes."""
 
@@ -52,7 +55,8 @@ def import_table(kind: str, source: Path, output: Path, **given: Any) -> None:
 
     meister and synthbench are published benchmarks. The others are individual answers of a
     model, whose frequencies become shares: answers is a plain table with question_id and
-    answer, edsl, inspect and qstn are results of these frameworks.
+    answer, edsl, inspect and qstn are results of these frameworks. globalopinionqa, subpop
+    and simbench hold human answers alone: their TABLE is the HUMAN of calib pair.
     """
     from importlib import import_module
 

@@ -1,0 +1,1 @@
+"""From the answers of single respondents to the human side of the paired table."""
