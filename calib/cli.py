@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from calib.cli_import import import_table
+from calib.cli_study import study
 from calib.errors import DataError
 from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
@@ -54,8 +54,9 @@ def main() -> None:
 def demo(out: Path, seed: int) -> None:
     """Run the whole path offline: real answers, a real local LLM, a simulated check."""
     from calib.demo import run_demo
+    from calib.progress import progress_bar
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         found = run_demo(out, seed, progress)
     for finding in (*found.gss_findings, *found.simulated_findings):
         click.echo(finding)
@@ -258,10 +259,11 @@ def evaluate(
     """
     from calib.evaluate import evaluate as run
     from calib.evaluate import write_evaluation
+    from calib.progress import progress_bar
     from calib.show import console, show_evaluation
 
     frame, selections = _read(table, sources, join=False)
-    with _progress() as progress:
+    with progress_bar() as progress:
         try:
             result = run(
                 frame,
@@ -372,22 +374,5 @@ def _read(
         raise error.in_file(table) from None
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, shown on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        yield tell
-
-
 main.add_command(import_table)
+main.add_command(study)
