@@ -32,7 +32,9 @@ class Done(NamedTuple):
 
 
 def run_batch(batch: Batch) -> list[Done]:
-    """Compute the cells of a batch."""
+    """Compute the cells of a batch in a worker."""
+    # For good: a worker with several threads would lift the limit of one for another.
+    threadpool_limits(limits=1)
     return list(run_cells(batch))
 
 

@@ -98,7 +98,9 @@ def dates_of(path: Path) -> dict[QuestionKey, str]:
     if "date" not in frame:
         return {}
     dated = frame[[*QUESTION_KEY, "date"]].drop_duplicates()
-    bad = pd.to_datetime(dated["date"], errors="coerce").isna()
+    # The day alone, of texts and of dates with a time alike.
+    days = dated["date"].astype(str).str[:10]
+    bad = pd.to_datetime(days, format="%Y-%m-%d", errors="coerce").isna()
     if bad.any() or dated.duplicated(QUESTION_KEY).any():
         raise DataError(
             Fault(
@@ -108,7 +110,6 @@ def dates_of(path: Path) -> dict[QuestionKey, str]:
                 column="date",
             )
         )
-    days = pd.to_datetime(dated["date"]).dt.strftime("%Y-%m-%d")
     keys = dated[QUESTION_KEY].astype(str).itertuples(index=False)
     return {QuestionKey(*key): day for key, day in zip(keys, days, strict=True)}
 

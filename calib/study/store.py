@@ -46,7 +46,7 @@ class Store:
                 one for one in versions if one not in former["versions"]
             ]
             self._clean()
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        elif self.folder.exists() and not self._fresh():
             raise DataError(
                 Fault(
                     rule=f"a study is written to an empty folder or one with {MARKER}",
@@ -62,11 +62,11 @@ class Store:
             "versions": versions,
             "cells": [{"key": cell.key, **cell.as_dict()} for cell in grid.cells],
         }
-        for name in ("cells", "times"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        # The plan before the marker: a folder that has the marker can be gone on with.
         _write(self.folder / PLAN_FILE, plan_text)
-        # The marker comes last: a folder with it has all the rest.
         _write_json(self.folder / MARKER, document)
+        for name in ("cells", "times"):
+            (self.folder / name).mkdir(exist_ok=True)
 
     def read(self) -> dict[str, Any]:
         """What ``study.json`` says; ``DataError`` where there is none or it is damaged."""
@@ -122,6 +122,15 @@ class Store:
         """Remove results, so that their cells are computed again."""
         for key in keys:
             (self.folder / "cells" / f"{key}.json").unlink(missing_ok=True)
+
+    def _fresh(self) -> bool:
+        """Whether nothing is lost by writing here: a run ended at its start leaves no more."""
+        return self.folder.is_dir() and all(
+            path.name == PLAN_FILE
+            or path.name.startswith(f".{PLAN_FILE}.")
+            or path.name.startswith(f".{MARKER}.")
+            for path in self.folder.iterdir()
+        )
 
     def _same(self, former: Mapping[str, Any], grid: Grid) -> None:
         plan, tables = grid.plan.as_dict(), dict(grid.tables)
