@@ -331,9 +331,12 @@ def diagnose(model: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=DATA)
-@click.option("-o", "--output", required=True, type=DATA, help="HTML file to write.")
+@click.option(
+    "-o", "--output", required=True, type=DATA,
+    help="HTML file to write; of a study also Markdown (.md).",
+)  # fmt: skip
 def report(folder: Path, output: Path) -> None:
-    """Write the results that calib evaluate left in DIR as one self-contained HTML file."""
+    """Write what calib evaluate or calib study left in DIR as one self-contained file."""
     from calib.report import write_report
 
     write_report(folder, output)

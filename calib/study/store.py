@@ -17,6 +17,10 @@ from calib.study.grid import Cell, Grid
 MARKER: Final = "study.json"
 FORMAT_VERSION: Final = 1
 PLAN_FILE: Final = "STUDY.toml"
+RESULTS: Final = "results.parquet"
+SUMMARY: Final = "summary.json"
+TABLES: Final = (RESULTS, SUMMARY)
+"""What is made of all cells when none is left."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,10 @@ class Store:
         return float(_read_json(path, "delete it")["seconds"])
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Remove results, so that their cells are computed again."""
-        for key in keys:
-            (self.folder / "cells" / f"{key}.json").unlink(missing_ok=True)
+        """Remove results, so that their cells are computed again; the tables with them."""
+        gone = [f"cells/{key}.json" for key in keys]
+        for name in (*gone, *TABLES) if gone else ():
+            (self.folder / name).unlink(missing_ok=True)
 
     def _fresh(self) -> bool:
         """Whether nothing is lost by writing here: a run ended at its start leaves no more."""

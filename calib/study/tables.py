@@ -13,12 +13,10 @@ from calib.sources import sources_label
 from calib.study.aggregate import summary_rows
 from calib.study.cells import SCORES, SPREADS
 from calib.study.settings import over_settings
-from calib.study.store import Store
+from calib.study.store import RESULTS, SUMMARY, Store
 from calib.summary import plain
 from calib.survey import Setting
 
-RESULTS: Final = "results.parquet"
-SUMMARY: Final = "summary.json"
 KEYS: Final = ("table", "sources", "target", "split", "size", "calibrator")
 """What a row of the summary is of."""
 
@@ -93,7 +91,8 @@ def notes_of(results: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], dict
         note = notes.setdefault(
             tuple(names[key] for key in KEYS),
             {
-                "settings": result["cell"]["target"], "parts": 0, "parts_failed": 0,
+                "settings": result["cell"]["target"], "training_questions": 0, "parts": 0,
+                "parts_failed": 0,
                 "has_draws": False, "counts": {}, "parts_untrusted": 0, "problems": [],
             },
         )  # fmt: skip
@@ -101,6 +100,8 @@ def notes_of(results: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], dict
         if "error" in result:
             note["parts_failed"] += 1
             continue
+        most = max(note["training_questions"], result["training_questions"])
+        note["training_questions"] = most
         note["has_draws"] |= result["has_draws"]
         note["parts_untrusted"] += result["trusted"] is False
         part = result["cell"]["part"]
