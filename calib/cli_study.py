@@ -102,7 +102,11 @@ def _tell(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(folder), **found})
         return
-    shown = {name: value for name, value in found.items() if name != "calibrators"}
+    shown = {
+        name: round(value, 1) if isinstance(value, float) else value
+        for name, value in found.items()
+        if name != "calibrators"
+    }
     for one in found["calibrators"]:
         shown[one["calibrator"]] = f"{one['done']} done, {one['failed']} failed, {one['left']} left"
     show_pairs(f"study {folder}", shown, console())

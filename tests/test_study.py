@@ -20,7 +20,7 @@ from calib.paired import settings_of
 from calib.scores import mse
 from calib.study.cells import run_cells
 from calib.study.grid import Batch, Cell, Grid, digest, expand
-from calib.study.plan import StudyPlan, Variant, study_plan
+from calib.study.plan import Variant, study_plan
 from calib.study.tables import notes_of, results_frame, summaries
 from calib.survey import Setting
 from calib.table import check_table, read_table
@@ -280,44 +280,11 @@ def test_a_row_with_a_failed_part_has_no_scores(data: Path) -> None:
     assert (over["settings"], over["settings_failed"]) == (1, 1)
 
 
-def faults(call: Any, *words: Any, **changes: Any) -> str:
+def faults(data: Path, **changes: Any) -> str:
     with pytest.raises(DataError) as caught:
-        call(*words, **changes)
+        grid(data, **changes)
     assert all(fault.remedy for fault in caught.value.faults)
     return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"splits": ["row"]}, "splits is among question"),
-        ({"seed": 1}, "found 'seed'"),
-        ({"name": 3}, "name is a text"),
-        ({"folds": 1}, "whole number from 2"),
-        ({"folds": True}, "whole number from 2"),
-        ({"seeds": [0, 0]}, "named once"),
-        ({"seeds": []}, "list of whole numbers"),
-        ({"training_sizes": [0]}, "training_sizes are numbers"),
-        ({"training_sizes": [5, 5]}, "each training size is named once"),
-        ({"calibrators": ["magic"]}, "calibrators is among identity"),
-        ({"tables": []}, "at least one table"),
-        ({"tables": [{"path": "a"}, {"path": "a"}]}, "each table is named once"),
-        ({"sources": []}, "list of texts"),
-        ({"variants": [{"name": "x", "calibrator": "ridge", "inference": "svi"}]}, "dirichlet's"),
-        ({"variants": [{"name": "ridge", "calibrator": "ridge"}], "calibrators": ["ridge"]},
-         "each calibrator is named once"),
-        ({"variants": [{"name": "x", "calibrator": "dirichlet", "inference": "magic"}]},
-         "inference is among"),
-    ],
-)  # fmt: skip
-def test_faults_of_the_file(changes: dict[str, Any], message: str) -> None:
-    assert message in faults(study_plan, {**PLAN, **changes})
-
-
-def test_all_faults_of_a_file_at_once() -> None:
-    with pytest.raises(DataError) as caught:
-        study_plan({"folds": 0, "extra": 1})
-    assert len(caught.value.faults) == 4  # name, tables, folds, extra
 
 
 @pytest.mark.parametrize(
@@ -337,23 +304,7 @@ def test_all_faults_of_a_file_at_once() -> None:
 def test_an_impossible_cell_is_named_before_anything_runs(
     changes: dict[str, Any], message: str, data: Path
 ) -> None:
-    assert message in faults(grid, data, **changes)
-
-
-def test_variants_have_settings_of_their_own() -> None:
-    plan: StudyPlan = study_plan(
-        {
-            **PLAN,
-            "variants": [
-                {"name": "quick", "calibrator": "dirichlet", "inference": "laplace"},
-                {"name": "short", "calibrator": "dirichlet", "n_draws": 50, "n_warmup": 20},
-            ],
-        }
-    )
-    quick, short = (variant.make() for variant in plan.variants[-2:])
-    assert quick.inference == "laplace"  # type: ignore[attr-defined]
-    assert short.plan.n_draws == 50 and short.plan.n_chains == 2  # type: ignore[attr-defined]
-    assert plan.as_dict()["variants"][-1]["chains"] == {"n_warmup": 20, "n_draws": 50}
+    assert message in faults(data, **changes)
 
 
 SHIPPED = Path(__file__).parents[1] / "benchmarks" / "studies"
@@ -372,4 +323,4 @@ def test_shipped_studies_are_possible(name: str, n_cells: int, real_data: Path) 
 def test_a_wrong_date_is_told(tmp_path: Path) -> None:
     frame = check_table(raw_table(n_questions=6)).assign(date="soon")
     write_table(frame, tmp_path / "t.parquet")
-    assert "year-month-day; found 'soon'" in faults(grid, tmp_path, splits=["date"], folds=2)
+    assert "year-month-day; found 'soon'" in faults(tmp_path, splits=["date"], folds=2)
