@@ -18,7 +18,7 @@ MOST_SETTINGS: Final = 24
 TITLES: Final[Mapping[str, str]] = {
     "oa": "Opinion alignment (higher is better)",
     "kl_1e3": "KL (lower is better)",
-    "mse": "Mean squared error of shares (lower is better)",
+    "mse": "MSE of shares (lower is better)",
 }
 Rows = Sequence[Mapping[str, Any]]
 
