@@ -125,7 +125,10 @@ def _results(batches: Sequence[Batch], n_jobs: int, scheduler: str | None) -> It
     else:
         from joblib import Parallel, delayed
 
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+        # Workers whose parent was killed go when they have been idle for so many seconds.
+        parallel = Parallel(
+            n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, idle_worker_timeout=30
+        )
         for done in parallel(delayed(run_batch)(batch) for batch in batches):
             yield from done
 
