@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from calib.cli_import import import_table
 from calib.cli_survey import pair as pair_tables
 from calib.cli_survey import survey
+from calib.cli_study import study
 from calib.errors import DataError
 from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
@@ -56,8 +56,9 @@ def main() -> None:
 def demo(out: Path, seed: int) -> None:
     """Run the whole path offline: real answers, a real local LLM, a simulated check."""
     from calib.demo import run_demo
+    from calib.progress import progress_bar
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         found = run_demo(out, seed, progress)
     for finding in (*found.gss_findings, *found.simulated_findings):
         click.echo(finding)
@@ -260,10 +261,11 @@ def evaluate(
     """
     from calib.evaluate import evaluate as run
     from calib.evaluate import write_evaluation
+    from calib.progress import progress_bar
     from calib.show import console, show_evaluation
 
     frame, selections = _read(table, sources, join=False)
-    with _progress() as progress:
+    with progress_bar() as progress:
         try:
             result = run(
                 frame,
@@ -326,9 +328,12 @@ def diagnose(model: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=DATA)
-@click.option("-o", "--output", required=True, type=DATA, help="HTML file to write.")
+@click.option(
+    "-o", "--output", required=True, type=DATA,
+    help="HTML file to write; of a study also Markdown (.md).",
+)  # fmt: skip
 def report(folder: Path, output: Path) -> None:
-    """Write the results that calib evaluate left in DIR as one self-contained HTML file."""
+    """Write what calib evaluate or calib study left in DIR as one self-contained file."""
     from calib.report import write_report
 
     write_report(folder, output)
@@ -369,24 +374,7 @@ def _read(
         raise error.in_file(table) from None
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, shown on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        yield tell
-
-
 main.add_command(import_table)
 main.add_command(survey)
 main.add_command(pair_tables)
+main.add_command(study)

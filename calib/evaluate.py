@@ -115,7 +115,7 @@ def evaluate(
         Where there are too few questions for the folds.
     """
     names = [name for name in REGISTRY if name in {*ALWAYS, *calibrators}]
-    fold_of = folds_of_questions(_questions(frame), folds, seed)
+    fold_of = folds_of_questions(questions_of(frame), folds, seed)
     steps = _Steps(progress, len(selections) * len(names) * folds)
     rows: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
@@ -126,7 +126,7 @@ def evaluate(
     for selection in selections:
         label = sources_label(selection)
         paired = pair(frame, selection)
-        fold_of_row = _folds_of_rows(paired, fold_of, folds, label)
+        fold_of_row = folds_of_rows(paired, fold_of, folds, label)
         scored = paired.take(paired.complete)
         human, scored_folds = scored.human, fold_of_row[paired.complete]
         counts[label] = dict(paired.counts)
@@ -198,14 +198,16 @@ def folds_of_questions(
     return {keys[number]: place % folds for place, number in enumerate(shuffled.tolist())}
 
 
-def _questions(frame: pd.DataFrame) -> list[QuestionKey]:
+def questions_of(frame: pd.DataFrame) -> list[QuestionKey]:
+    """Distinct questions of a table, in its order."""
     distinct = frame[QUESTION_KEY].drop_duplicates()
     return [QuestionKey(*key) for key in distinct.itertuples(index=False)]
 
 
-def _folds_of_rows(
+def folds_of_rows(
     paired: Paired, fold_of: Mapping[QuestionKey, int], folds: int, label: str
 ) -> Int[np.ndarray, " row"]:
+    """Each row's fold; ``DataError`` where too few questions of the pairs can be scored."""
     of_question = np.array([fold_of[key] for key in paired.index.question_keys])
     fold_of_row: Int[np.ndarray, " row"] = of_question[paired.index.question_of_row]
     scored = np.unique(paired.index.question_of_row[paired.complete])

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from calib import scores
 from calib.acts import ACT_OF_SCORE, act
@@ -54,6 +54,77 @@ class HeldOut:
     """Model and training pairs of the first fold that has cells, of calibrators with draws."""
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One fit and its scores on rows whose questions it did not see."""
+
+    calibrator: Calibrator
+    prediction: Prediction
+    """Of all rows that were given to predict."""
+    own_act: PerRow
+    mean_act: PerRow
+    spread: PerRow | None
+    """None without draws, as are the ends of the intervals."""
+    probs: Float[np.ndarray, "row option"]
+    interval: scores.Interval | None
+    fit_seconds: float
+    trusted: bool | None
+    problems: tuple[str, ...]
+
+
+def held_out_part(
+    calibrator: Calibrator,
+    training: Paired,
+    test: Paired,
+    *,
+    scored: Bool[np.ndarray, " row"] | None = None,
+    seed: int,
+    number: int,
+) -> Part:
+    """Fit on ``training``, predict ``test``, score its complete rows or the ``scored`` of them.
+
+    ``number`` is the part's own, from 0: with the seed it decides the sampling noise of the
+    intervals.
+    """
+    started = perf_counter()
+    calibrator.fit(training, seed=seed)
+    seconds = perf_counter() - started
+    prediction = calibrator.predict(test.elicited)
+    rows = test.complete if scored is None else test.complete & scored
+    kept = _taken(prediction, rows)
+    human = test.take(rows).human
+    own, mean = {}, {}
+    for score, function in scores.SCORES.items():
+        best = act(kept, ACT_OF_SCORE[score])
+        own[score] = function(human.probs, best, human.index)
+        mean[score] = function(human.probs, kept.opinions.probs, human.index)
+    spread: PerRow | None = None
+    interval: scores.Interval | None = None
+    if kept.draws is not None:
+        rng = np.random.default_rng([seed, number])
+        spread = spread_of(human.probs, human.n, kept, rng)
+        interval = scores.interval(kept.draws, LEVEL_SHOWN)
+    trusted: bool | None = None
+    problems: tuple[str, ...] = ()
+    if hasattr(calibrator, "posterior_"):
+        from calib.diagnostics import diagnose
+
+        diagnosis = diagnose(calibrator.posterior_, with_loo=False)
+        trusted, problems = diagnosis.trusted, diagnosis.problems
+    return Part(
+        calibrator=calibrator,
+        prediction=prediction,
+        own_act=own,
+        mean_act=mean,
+        spread=spread,
+        probs=kept.opinions.probs,
+        interval=interval,
+        fit_seconds=seconds,
+        trusted=trusted,
+        problems=problems,
+    )
+
+
 def held_out(
     name: str,
     paired: Paired,
@@ -83,34 +154,25 @@ def held_out(
     first: tuple[Calibrator, Paired] | None = None
     for fold in np.unique(fold_of_row[paired.complete]).tolist():
         training, test = paired.take(fold_of_row != fold), paired.take(fold_of_row == fold)
-        started = perf_counter()
-        calibrator = (make_calibrator(name) if make is None else make()).fit(training, seed=seed)
-        seconds += perf_counter() - started
-        prediction = calibrator.predict(test.elicited)
+        calibrator = make_calibrator(name) if make is None else make()
+        part = held_out_part(calibrator, training, test, seed=seed, number=fold)
         if look is not None:
-            look(calibrator, test, prediction)
-        counts.update(prediction.counts)
-        kept = _scored_rows(prediction, test)
-        human = test.take(test.complete).human
+            look(calibrator, test, part.prediction)
+        seconds += part.fit_seconds
+        counts.update(part.prediction.counts)
         rows = place[paired.complete & (fold_of_row == fold)]
-        for score, function in scores.SCORES.items():
-            best = act(kept, ACT_OF_SCORE[score])
-            own[score][rows] = function(human.probs, best, human.index)
-            mean[score][rows] = function(human.probs, kept.opinions.probs, human.index)
-        probs[rows] = kept.opinions.probs
-        if kept.draws is not None:
+        for score in scores.SCORES:
+            own[score][rows], mean[score][rows] = part.own_act[score], part.mean_act[score]
+        probs[rows] = part.probs
+        if part.spread is not None and part.interval is not None:
             with_draws = True
-            rng = np.random.default_rng([seed, fold])
-            for column, values in spread_of(human.probs, human.n, kept, rng).items():
+            for column, values in part.spread.items():
                 spread[column][rows] = values
-            low[rows], high[rows] = scores.interval(kept.draws, LEVEL_SHOWN)
+            low[rows], high[rows] = part.interval
             first = first or (calibrator, training)
-        if hasattr(calibrator, "posterior_"):
-            from calib.diagnostics import diagnose
-
-            diagnosis = diagnose(calibrator.posterior_, with_loo=False)
-            verdicts.append(diagnosis.trusted)
-            problems += [f"fold {fold + 1}: {problem}" for problem in diagnosis.problems]
+        if part.trusted is not None:
+            verdicts.append(part.trusted)
+        problems += [f"fold {fold + 1}: {problem}" for problem in part.problems]
         if progress is not None:
             progress()
     return HeldOut(
@@ -161,6 +223,6 @@ def _spread_columns() -> list[str]:
     return [*(f"coverage_{level:.0%}"[:-1] for level in LEVELS), "width_90", "log_score", "energy"]
 
 
-def _scored_rows(prediction: Prediction, test: Paired) -> Prediction:
-    draws = None if prediction.draws is None else prediction.draws[:, test.complete]
-    return Prediction(prediction.opinions.take(test.complete), prediction.counts, draws)
+def _taken(prediction: Prediction, rows: Bool[np.ndarray, " row"]) -> Prediction:
+    draws = None if prediction.draws is None else prediction.draws[:, rows]
+    return Prediction(prediction.opinions.take(rows), prediction.counts, draws)

@@ -17,6 +17,8 @@ from calib.files import atomic_file
 from calib.table import read_frame
 from calib.verdict import SCORES, Verdict, number, verdict
 
+STUDY_MARKER: Final = "study.json"
+"""The file that tells a study's folder from an evaluation's."""
 MOST_DETAILED: Final = 3
 """Settings that get figures; all settings get their tables."""
 
@@ -113,8 +115,9 @@ def write_report(folder: Path, out: Path) -> None:
     Parameters
     ----------
     folder
-        What ``calib evaluate`` wrote: results.json, cells.parquet, predictions.parquet and
-        models/. An ``about.json`` with ``title`` and ``paragraphs`` is shown at the top.
+        What ``calib study`` wrote, see ``calib.study.page``, or ``calib evaluate``:
+        results.json, cells.parquet, predictions.parquet and models/. An ``about.json`` with
+        ``title`` and ``paragraphs`` is shown at the top.
     out
         The file; an earlier one is replaced.
 
@@ -123,6 +126,10 @@ def write_report(folder: Path, out: Path) -> None:
     DataError
         The folder is not an evaluation, or its files are damaged.
     """
+    if (folder / STUDY_MARKER).is_file():
+        from calib.study.page import write_page
+
+        return write_page(folder, out)
     results = _read_results(folder)
     cells = _read_table(folder / "cells.parquet", CELL_COLUMNS)
     predictions = _read_table(folder / "predictions.parquet", PREDICTION_COLUMNS)
@@ -134,7 +141,7 @@ def write_report(folder: Path, out: Path) -> None:
         for i, name in enumerate(sources)
     ]
     html = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             about=about,
@@ -162,7 +169,8 @@ def show(value: object, style: str = ".4f") -> str:
     return f"{text} %" if style == "%" else text
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Jinja with the package's templates; everything put into them is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -177,7 +185,7 @@ def _environment() -> Any:
 
 
 def _fault(rule: str, value: str, file: Path) -> DataError:
-    remedy = "name a folder that calib evaluate wrote, or evaluate again"
+    remedy = "name a folder that calib evaluate or calib study wrote, or evaluate again"
     return DataError(Fault(rule=rule, value=value, remedy=remedy), file=file)
 
 

@@ -135,6 +135,21 @@ def rps(
     return score
 
 
+def mse(
+    p_human: Float[np.ndarray, "row option"],
+    p_predicted: Float[np.ndarray, "row option"],
+    mask: Bool[np.ndarray, "row option"],
+) -> Float[np.ndarray, " row"]:
+    r"""Mean squared error of a row's shares, from 0 (best): :math:`\frac1K \sum_k (p_k - q_k)^2`.
+
+    Source: Kambhatla et al., arXiv 2507.00439.
+
+    >>> mse(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]), np.ones((1, 2), dtype=bool))
+    array([0.25])
+    """
+    return _mean_of_options((p_human - p_predicted) ** 2, mask)
+
+
 class _AlongScale(NamedTuple):
     """Cumulative functions at each option but the last, and the distance to the next."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, Final, NamedTuple
 
@@ -116,11 +117,33 @@ def clustered_difference(
     _, question = np.unique(question_of_row, return_inverse=True)
     sums = np.bincount(question, weights=values)
     sizes = np.bincount(question).astype(float)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples)
+    low, high = resampled_interval(sums, sizes, seed=seed, n_resamples=n_resamples, level=level)
+    return Difference(float(values.mean()), low, high)
+
+
+def resampled_interval(
+    sums: Float[np.ndarray, " question"],
+    sizes: Float[np.ndarray, " question"],
+    *,
+    seed: int,
+    n_resamples: int = N_RESAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """Percentile interval of Σ sums / Σ sizes over questions drawn with replacement."""
+    drawn = _drawn(len(sums), seed, n_resamples)
     means = (drawn @ sums) / (drawn @ sizes)
     low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
-    return Difference(float(values.mean()), float(low), float(high))
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _drawn(n_questions: int, seed: int, n_resamples: int) -> Int[np.ndarray, "resample question"]:
+    """How often each resample draws each question; many differences share them."""
+    chance = np.full(n_questions, 1 / n_questions)
+    drawn: np.ndarray = np.random.default_rng(seed).multinomial(
+        n_questions, chance, size=n_resamples
+    )
+    return drawn
 
 
 def plain(value: Any) -> Any:

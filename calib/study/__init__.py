@@ -1,0 +1,1 @@
+"""Grids of held-out evaluations: tables, sources, calibrators, splits, sizes and seeds."""
