@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.cli_import import import_table
+from calib.cli_study import study
 from calib.cli_survey import pair as pair_tables
 from calib.cli_survey import survey
-from calib.cli_study import study
 from calib.errors import DataError
 from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
