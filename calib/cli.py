@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.cli_import import import_table
+from calib.cli_population import poststratify
 from calib.errors import DataError
 from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
@@ -180,10 +181,21 @@ def fit(
     help="Table of what all respondents answered: survey, question_id, option_index, p_human, "
     "n_human. Groups of these questions are predicted so that they add up to it.",
 )  # fmt: skip
+@click.option(
+    "--draws", metavar="DRAWS.nc", type=DATA,
+    help="Also write the joint posterior draws, for poststratify, combine and design.",
+)  # fmt: skip
 def predict(
-    model: Path, table: Path, output: Path, interval: float, act: Act, anchor: Path | None
+    model: Path,
+    table: Path,
+    output: Path,
+    interval: float,
+    act: Act,
+    anchor: Path | None,
+    draws: Path | None,
 ) -> None:
     """Calibrate the LLM's answers in TABLE, human answers there or not."""
+    from calib.draws import write_draws
     from calib.files import write_table
     from calib.modelfile import load_model
     from calib.predictions import predict_table
@@ -198,6 +210,8 @@ def predict(
         predicted = predict_table(saved, frame, level=interval, act=act, toplines=toplines)
     except DataError as error:
         raise (error if error.file else error.in_file(table)) from None
+    if draws is not None:
+        write_draws(predicted, draws)
     write_table(predicted.table, output)
     known = predicted.counts["questions_in_training"]
     if known:
@@ -391,3 +405,4 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 main.add_command(import_table)
+main.add_command(poststratify)
