@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.errors import DataError
-from calib.options import DATA, JSON, print_json
+from calib.options import DATA, JSON, SEED, print_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from calib.population.poststratify import MissingGroups
 
 INTERVAL = click.option(
@@ -60,8 +62,81 @@ def poststratify(
     _tell(estimates.table, estimates.counts, output, said, as_json)
 
 
+@click.command()
+@click.argument("predictions", type=DATA)
+@click.argument("human", type=DATA)
+@click.option("-o", "--output", required=True, type=DATA, help="Table of combined shares to write.")
+@click.option(
+    "--method", type=click.Choice(["update", "ppi"]), default="update", show_default=True,
+    help="update: shares of groups, trusting the prediction's account of its errors; ppi: "
+    "shares of the population, for a random sample, trusting nothing.",
+)  # fmt: skip
+@click.option("--frame", type=DATA, help="ppi: the population's groups, as for poststratify.")
+@click.option(
+    "--draws", metavar="DRAWS.nc", type=DATA,
+    help="update: also write joint draws of the combined shares, e.g. for poststratify.",
+)  # fmt: skip
+@INTERVAL
+@SEED
+@JSON
+def combine(
+    predictions: Path,
+    human: Path,
+    output: Path,
+    method: str,
+    frame: Path | None,
+    draws: Path | None,
+    interval: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Combine PREDICTIONS with HUMAN answers of some people to some questions.
+
+    PREDICTIONS is a file of draws (calib predict --draws); for ppi a table will do. HUMAN is
+    a table of survey, question_id, attribute, group, option_index, p_human and n_human. Says
+    how many human respondents the prediction was worth.
+    """
+    if (method == "ppi") != (frame is not None):
+        raise click.UsageError("--method ppi needs --frame, and --frame is for it only")
+    if method == "ppi" and draws is not None:
+        raise click.UsageError("--draws is for --method update only: ppi has no draws")
+    from calib.draws import read_group_shares
+    from calib.population.human import read_human
+
+    predicted = read_group_shares(predictions)
+    answers = read_human(human, predicted)
+    said = {"predictions": str(predictions), "human": str(human), "interval": interval}
+    said |= {"method": method}
+    table: pd.DataFrame
+    try:
+        if frame is None:
+            from calib.draws import write_group_shares
+            from calib.population.mixed import combine as run
+
+            found = run(predicted, answers, level=interval, seed=seed)
+            table, counts = found.table, found.counts
+            if draws is not None:
+                write_group_shares(found.shares, draws)
+        else:
+            from calib.population.frame import read_frame_file
+            from calib.population.ppi import prediction_powered
+
+            population = read_frame_file(frame, set(predicted.keys["attribute"]))
+            table, counts = prediction_powered(predicted, answers, population, level=interval)
+    except DataError as error:
+        raise (error if error.file else error.in_file(predictions)) from None
+    known = counts["human_cells_in_training"] + counts["human_cells_anchored"]
+    if known:
+        click.echo(
+            f"warning: predictions of {known} cells may have learnt from the same answers (in "
+            "training or anchored), which would then count twice",
+            err=True,
+        )
+    _tell(table, counts, output, said, as_json)
+
+
 def _tell(
-    table: Any, counts: dict[str, int], output: Path, said: dict[str, Any], as_json: bool
+    table: pd.DataFrame, counts: dict[str, int], output: Path, said: dict[str, Any], as_json: bool
 ) -> None:
     """Write a table and say what is in it."""
     from calib.files import write_table

@@ -48,25 +48,43 @@ class GroupShares:
 
 
 def write_draws(predicted: Predicted, path: str | Path) -> None:
-    """Write the joint draws behind a table of predictions as NetCDF; whole or not at all.
+    """Write the joint draws behind a table of predictions.
 
-    ``share`` (draw × row) in single precision, rounded to seven digits, and the table's keys
-    along ``row``. ``FitError`` where the calibrator has no draws.
+    ``FitError`` where the calibrator has no draws; see ``write_group_shares``.
     """
-    import xarray
-
-    _check_suffix(Path(path))
     if predicted.draws is None:
         raise FitError(
             "only calibrators with a posterior have draws; got one without; leave out --draws or "
             "fit with --calibrator dirichlet"
         )
-    table = predicted.table
-    columns = {name: ("row", table[name].to_numpy(dtype=object)) for name in TEXTS}
-    columns |= {name: ("row", table[name].to_numpy(dtype=np.int8)) for name in FLAGS}
-    columns["option_index"] = ("row", table["option_index"].to_numpy(dtype=np.int64))
+    keys = predicted.table[[*PREDICTION_KEY, "option", *FLAGS]]
+    write_group_shares(GroupShares(keys, predicted.draws, joint=True), path)
+
+
+def write_group_shares(shares: GroupShares, path: str | Path) -> None:
+    """Write joint draws as NetCDF (``.nc``), whole or not at all.
+
+    ``share`` (draw × row) in single precision, rounded to seven digits, and the keys along
+    ``row``.
+    """
+    import xarray
+
+    path = Path(path)
+    if path.suffix.lower() != SUFFIX:
+        raise DataError(
+            Fault(
+                f"a file of draws is NetCDF and called {SUFFIX}",
+                repr(path.suffix),
+                f"name it draws{SUFFIX}",
+            ),
+            file=path,
+        )
+    keys = shares.keys
+    columns = {name: ("row", keys[name].to_numpy(dtype=object)) for name in TEXTS}
+    columns |= {name: ("row", keys[name].to_numpy(dtype=np.int8)) for name in FLAGS}
+    columns["option_index"] = ("row", keys["option_index"].to_numpy(dtype=np.int64))
     held = xarray.Dataset(
-        {"share": (("draw", "row"), predicted.draws.astype(np.float32))},
+        {"share": (("draw", "row"), shares.draws.astype(np.float32))},
         coords=columns,
         attrs={"format_version": FORMAT_VERSION},
     )
@@ -179,18 +197,6 @@ def _whole(column: pd.Series, path: Path) -> pd.Series:
             file=path,
         )
     return number.astype(np.int64)
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() != SUFFIX:
-        raise DataError(
-            Fault(
-                f"a file of draws is NetCDF and called {SUFFIX}",
-                repr(path.suffix),
-                f"name it draws{SUFFIX}",
-            ),
-            file=path,
-        )
 
 
 def _broken(path: Path, rule: str, value: str) -> DataError:

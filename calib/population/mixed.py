@@ -1,0 +1,157 @@
+"""Mixed subjects: predictions of groups brought together with answers of some people."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from calib.draws import GroupShares
+from calib.errors import DataError, Fault
+from calib.population.human import Human
+from calib.population.linear import Answers, Moments, moments, remaining, update, worth
+from calib.rules import CELL_KEY, QUESTION_KEY
+
+
+class Combined(NamedTuple):
+    """Shares by prediction and people together."""
+
+    table: pd.DataFrame
+    shares: GroupShares
+    """Joint draws of them, within [0, 1] and of sum one, to be added up further."""
+    counts: dict[str, int]
+
+
+class Worth(NamedTuple):
+    """Respondents to whom what is known of a cell is equal."""
+
+    total: float
+    """All that is known: the prediction, the cell's own people, those of other groups."""
+    llm: float
+    """The prediction: what it adds to the cell's own people alone."""
+
+
+def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: int = 0) -> Combined:
+    """Update predicted shares with human answers to some cells.
+
+    The best linear estimate over all cells of a question, from the means and covariances of
+    their draws (``calib.population.linear``): a group's answers move the other groups of
+    their question as far as these share its error. It never expects a larger squared error
+    than the human shares alone have, for these are a linear estimate too; all of it under
+    the prediction's own account of its errors. Where that is false (an overconfident
+    prediction), so are these intervals: ``calib.population.ppi`` does not rely on it.
+
+    A number of respondents is worth: the sample whose expected sampling variance is the
+    variance that is left, n = Σ_c E[θ_c(1 − θ_c)] / Σ_c Var(θ_c | all). Of it,
+
+    - ``n_human`` are the cell's own effective respondents, 0 where nobody was asked;
+    - ``n_llm`` is what the prediction adds to these;
+    - ``n_others`` is what answers of the question's other groups add to both.
+
+    Parameters
+    ----------
+    predicted
+        Joint draws.
+    human
+        From ``calib.population.human``, of the rows of ``predicted``.
+    level
+        Probability of the interval.
+    seed
+        Of the sampling errors that draws are given.
+
+    Returns
+    -------
+    One row per cell and option: the keys, ``p_cal`` (the prediction's mean), ``p_human``,
+    ``p_comb`` with its interval, ``n_human``, ``n_llm``, ``n_others`` and ``n_total``. Cells
+    without prediction are left out (``cells_without_prediction``).
+
+    Raises
+    ------
+    DataError
+        Where ``predicted`` has no draws.
+    """
+    if not predicted.joint:
+        raise DataError(
+            Fault(
+                "predictions are updated by joint draws of them",
+                "a table of points",
+                "name the file of calib predict --draws, or take --method ppi",
+            )
+        )
+    there = ~np.isnan(predicted.draws[0])
+    known, shares, n = predicted.known(), human.shares[there], human.n[there]
+    keys = known.keys
+    rng = np.random.default_rng(seed)
+    draws = known.draws.copy()
+    cell = keys.groupby(CELL_KEY, sort=False).ngroup().to_numpy()
+    worths: dict[int, Worth] = {}
+    for _, rows in keys.groupby(QUESTION_KEY, sort=True).indices.items():
+        of_cell = {number: rows[cell[rows] == number] for number in np.unique(cell[rows]).tolist()}
+        # Within the question, for the covariances are of its rows.
+        inside = {number: np.searchsorted(rows, at) for number, at in of_cell.items()}
+        answers = {
+            number: Answers(inside[number], shares[at], float(n[at[0]]))
+            for number, at in of_cell.items()
+            if not np.isnan(n[at[0]])
+        }
+        prior = moments(draws[:, rows])
+        worths |= _worths(prior, inside, answers)
+        if answers:
+            draws[:, rows] = update(draws[:, rows], list(answers.values()), rng)
+    mean = draws.mean(axis=0)
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    outside = (mean < 0) | (mean > 1)
+    closed = _closed(draws, cell)
+    total = np.array([worths[number].total for number in cell.tolist()])
+    llm = np.array([worths[number].llm for number in cell.tolist()])
+    own = np.nan_to_num(n)
+    table = keys.assign(
+        p_cal=known.point,
+        p_human=shares,
+        p_comb=_closed(mean[None], cell)[0],
+        p_comb_lo=np.clip(low, 0.0, 1.0),
+        p_comb_hi=np.clip(high, 0.0, 1.0),
+        n_human=own,
+        n_llm=llm,
+        n_others=total - own - llm,
+        n_total=total,
+    )
+    counts = {
+        **human.counts,
+        "cells": len(worths),
+        "cells_without_prediction": len(predicted.keys[~there].drop_duplicates(CELL_KEY)),
+        "cells_with_a_share_clipped_to_0_or_1": len(np.unique(cell[outside])),
+    }
+    return Combined(table, GroupShares(keys, closed, joint=True), counts)
+
+
+def _worths(
+    prior: Moments, inside: dict[int, np.ndarray], answers: dict[int, Answers]
+) -> dict[int, Worth]:
+    """Of each cell of a question, given the answers of all and its own alone."""
+    answered = [(one.rows, one.n) for one in answers.values()]
+    left = remaining(prior, answered) if answered else prior.covariance
+    found = {}
+    for number, rows in inside.items():
+        own = prior.covariance
+        n = 0.0
+        if number in answers:
+            n = answers[number].n
+            own = remaining(prior, [(rows, n)])
+        spread = prior.spread[rows]
+        total = worth(spread, np.diag(left)[rows])
+        found[number] = Worth(total, worth(spread, np.diag(own)[rows]) - n)
+    return found
+
+
+def _closed(
+    draws: Float[np.ndarray, "draw row"], cell: np.ndarray
+) -> Float[np.ndarray, "draw row"]:
+    """Draws clipped to [0, 1] and divided by the sum of their cell."""
+    kept = np.clip(draws, 0.0, 1.0)
+    total = np.zeros((len(kept), cell.max() + 1))
+    np.add.at(total.T, cell, kept.T)
+    closed: np.ndarray = kept / total[:, cell]
+    return closed
