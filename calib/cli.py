@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.cli_import import import_table
-from calib.cli_population import combine, poststratify
+from calib.cli_population import combine, design, poststratify
 from calib.errors import DataError
 from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
 
@@ -407,3 +407,4 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 main.add_command(import_table)
 main.add_command(poststratify)
 main.add_command(combine)
+main.add_command(design)

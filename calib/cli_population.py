@@ -135,6 +135,42 @@ def combine(
     _tell(table, counts, output, said, as_json)
 
 
+@click.command()
+@click.argument("draws", type=DATA)
+@click.option("-o", "--output", required=True, type=DATA, help="Table of the plan to write.")
+@click.option(
+    "--answers", required=True, type=click.IntRange(min=1),
+    help="Answers to collect in all; one is a person's to a question.",
+)  # fmt: skip
+@click.option(
+    "--block", default=25, show_default=True, type=click.IntRange(min=1),
+    help="Answers at a time from one group to one question.",
+)  # fmt: skip
+@JSON
+def design(draws: Path, output: Path, answers: int, block: int, as_json: bool) -> None:
+    """Plan which questions to ask next, and how many people of which groups.
+
+    DRAWS is a file of calib predict --draws, or of calib combine --draws where some have
+    answered. The plan makes the expected variance of all its shares as small as it can.
+    """
+    from calib.draws import read_group_shares
+    from calib.population.design import design as run
+
+    try:
+        found = run(read_group_shares(draws), answers=answers, block=block)
+    except DataError as error:
+        raise (error if error.file else error.in_file(draws)) from None
+    said = {"draws": str(draws), "variance": found.variance}
+    if not as_json:
+        now = found.variance["now"]
+        planned, even = (found.variance[name] / now for name in ("planned", "even"))
+        click.echo(
+            f"variance left: {planned:.0%} as planned, {even:.0%} with as many answers spread "
+            "evenly over all cells"
+        )
+    _tell(found.table, found.counts, output, said, as_json)
+
+
 def _tell(
     table: pd.DataFrame, counts: dict[str, int], output: Path, said: dict[str, Any], as_json: bool
 ) -> None:

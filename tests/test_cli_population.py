@@ -124,6 +124,19 @@ def test_prediction_powered(place: Place) -> None:
     assert "joint draws" in refused(*words)
 
 
+def test_a_plan_of_whom_to_ask(place: Place) -> None:
+    words = ["design", place / "draws.nc", "-o", place / "plan.csv", "--answers", 210]
+    document = json.loads(ok(*words, "--block", "20", "--json").stdout)
+    plan = pd.read_csv(place / "plan.csv")
+    assert document["counts"]["answers"] == plan["n_answers"].sum() == 200
+    variance = document["variance"]
+    assert variance["planned"] < variance["even"] < variance["now"]
+    assert "variance left: " in ok(*words).stdout
+    assert "points alone" in refused(
+        "design", place / "points.csv", "-o", place / "none.csv", "--answers", 100
+    )
+
+
 @pytest.mark.parametrize(
     "words", [["--method", "ppi"], ["--frame", "f.csv"], ["--method", "ppi", "--draws", "d.nc"]]
 )
