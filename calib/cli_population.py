@@ -23,7 +23,7 @@ MISSING = click.option(
     "--missing-groups", "missing", default="error", show_default=True,
     type=click.Choice(["error", "redistribute"]),
     help="What becomes of groups that only one of FRAME and PREDICTIONS has: an error, or "
-    "their people count as the rest of their attribute.",
+    "they are left out, as if their people answered like the rest.",
 )  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def poststratify(
     help="update: also write joint draws of the combined shares, e.g. for poststratify.",
 )  # fmt: skip
 @INTERVAL
+@MISSING
 @SEED
 @JSON
 def combine(
@@ -87,6 +88,7 @@ def combine(
     frame: Path | None,
     draws: Path | None,
     interval: float,
+    missing: MissingGroups,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -115,6 +117,14 @@ def combine(
 
             found = run(predicted, answers, level=interval, seed=seed)
             table, counts = found.table, found.counts
+            said |= {"surprise": found.surprise, "too_sure": found.too_sure}
+            if found.too_sure:
+                click.echo(
+                    f"warning: the answers lie {found.surprise:.1f} times as far from the "
+                    "predictions (squared) as these expect; the combined shares trust them too "
+                    "much and their intervals are too narrow; see --method ppi",
+                    err=True,
+                )
             if draws is not None:
                 write_group_shares(found.shares, draws)
         else:
@@ -122,7 +132,9 @@ def combine(
             from calib.population.ppi import prediction_powered
 
             population = read_frame_file(frame, set(predicted.keys["attribute"]))
-            table, counts = prediction_powered(predicted, answers, population, level=interval)
+            table, counts = prediction_powered(
+                predicted, answers, population, level=interval, missing=missing
+            )
     except DataError as error:
         raise (error if error.file else error.in_file(predictions)) from None
     known = counts["human_cells_in_training"] + counts["human_cells_anchored"]
@@ -165,8 +177,8 @@ def design(draws: Path, output: Path, answers: int, block: int, as_json: bool) -
         now = found.variance["now"]
         planned, even = (found.variance[name] / now for name in ("planned", "even"))
         click.echo(
-            f"variance left: {planned:.0%} as planned, {even:.0%} with as many answers spread "
-            "evenly over all cells"
+            f"variance left: {planned:.0%} as planned, {even:.0%} with as many blocks dealt to "
+            "all questions in turn"
         )
     _tell(found.table, found.counts, output, said, as_json)
 

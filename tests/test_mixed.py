@@ -105,6 +105,8 @@ class Trial(NamedTuple):
     """What n_total promises: expected θ(1 − θ)/n_total."""
     p_coverage: float
     """p-value of 90 % coverage, the first option of the first group a vote."""
+    surprise: float
+    too_sure: bool
 
 
 def trial(confidence: float = 1.0, n_questions: int = 250, n: int = 40, seed: int = 0) -> Trial:
@@ -123,7 +125,8 @@ def trial(confidence: float = 1.0, n_questions: int = 250, n: int = 40, seed: in
     shares = GroupShares(pd.concat(keys, ignore_index=True), np.concatenate(blocks, 1), True)
     truth, human = np.concatenate(true), np.concatenate(p)
     table = answers(shares, human, np.full(len(human), float(n)))
-    found = combine(shares, place_human(table, shares)).table
+    combined = combine(shares, place_human(table, shares))
+    found = combined.table
     first = (found["group"] == "a0") & (found["option_index"] == 0)
     inside = ((found["p_comb_lo"] <= truth) & (truth <= found["p_comb_hi"]))[first]
     return Trial(
@@ -131,6 +134,8 @@ def trial(confidence: float = 1.0, n_questions: int = 250, n: int = 40, seed: in
         float(((human - truth) ** 2).sum()),
         float((truth * (1 - truth) / found["n_total"]).sum()),
         float(binomtest(int(inside.sum()), len(inside), 0.9).pvalue),
+        combined.surprise,
+        combined.too_sure,
     )
 
 
@@ -139,13 +144,15 @@ def test_in_simulation_precise_worth_what_it_says_and_covering() -> None:
     assert found.squared < 0.75 * found.of_humans
     assert found.squared == pytest.approx(found.promised, rel=0.1)
     assert found.p_coverage > 0.01
+    assert found.surprise == pytest.approx(1.0, abs=0.15) and not found.too_sure
 
 
-def test_an_overconfident_prediction_is_seen_by_all_three() -> None:
+def test_an_overconfident_prediction_is_seen_by_all() -> None:
     found = trial(confidence=6.0)
     assert found.squared > 1.2 * found.of_humans
     assert found.squared > 3 * found.promised
     assert found.p_coverage < 1e-9
+    assert found.surprise > 2 and found.too_sure
 
 
 def test_cells_without_people_learn_from_those_with() -> None:

@@ -20,8 +20,8 @@ class Design(NamedTuple):
 
     table: pd.DataFrame
     variance: dict[str, float]
-    """Σ Var(θ) over all cells and options: ``now``, as ``planned``, and with the same answers
-    spread ``even``ly over all cells."""
+    """Σ Var(θ) over all cells and options: ``now``, as ``planned``, and with as many
+    blocks spread ``even``ly: dealt to the questions in turn, and there to the groups."""
     counts: dict[str, int]
 
 
@@ -121,15 +121,27 @@ def design(predicted: GroupShares, *, answers: int, block: int = 25) -> Design:
         chosen = best.numbers[at]
         step[chosen] = step[chosen] or number
         best.ask(at)
-    even = (answers // block) * block / len(step)
-    return _summary(known, questions, step, even)
+    return _summary(known, questions, step, _dealt(questions, answers // block))
+
+
+def _dealt(questions: list[_Question], n_blocks: int) -> Float[np.ndarray, " cell"]:
+    """Answers by cell where blocks go to the questions in turn, and there to the groups."""
+    turns = sorted(
+        (turn, number)
+        for question in questions
+        for turn, number in enumerate(question.numbers.tolist())
+    )
+    found = np.zeros(len(turns))
+    for number in range(n_blocks):
+        found[turns[number % len(turns)][1]] += questions[0].block
+    return found
 
 
 def _summary(
     known: GroupShares,
     questions: list[_Question],
     step: Int[np.ndarray, " cell"],
-    even: float,
+    even: Float[np.ndarray, " cell"],
 ) -> Design:
     columns = {name: np.zeros(len(step)) for name in ("n_answers", "n_now", "n_planned")}
     variance = dict.fromkeys(("now", "planned", "even"), 0.0)
@@ -139,7 +151,12 @@ def _summary(
         for at, rows in zip(question.numbers, question.cells, strict=True):
             columns["n_now"][at] = worth(spread[rows], np.diag(prior.covariance)[rows])
             columns["n_planned"][at] = worth(spread[rows], np.diag(question.left)[rows])
-        spread_evenly = remaining(prior, [(rows, even) for rows in question.cells])
+        dealt = [
+            (rows, even[number])
+            for number, rows in zip(question.numbers, question.cells, strict=True)
+            if even[number] > 0
+        ]
+        spread_evenly = remaining(prior, dealt) if dealt else prior.covariance
         for name, left in (
             ("now", prior.covariance),
             ("planned", question.left),

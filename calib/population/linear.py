@@ -58,17 +58,23 @@ def gain(
     ``cells`` are rows and respondents of each answered cell; columns follow them in turn.
     """
     rows = np.concatenate([rows for rows, _ in cells])
+    found: np.ndarray = prior.covariance[:, rows] @ _inverse_variance(prior, cells)
+    return found
+
+
+def _inverse_variance(
+    prior: Moments, cells: Sequence[tuple[Int[np.ndarray, " option"], float]]
+) -> Float[np.ndarray, "answer answer"]:
+    """Pseudo-inverse of Var(y): singular, as a cell's shares sum to one."""
+    rows = np.concatenate([rows for rows, _ in cells])
     variance = prior.covariance[np.ix_(rows, rows)].copy()
     start = 0
     for of_cell, n in cells:
         here = slice(start, start + len(of_cell))
         variance[here, here] += prior.noise(of_cell, n)
         start += len(of_cell)
-    # Shares of a cell sum to one, in the draws and among people: singular, hence the pseudo-
-    # inverse.
-    inverse = np.linalg.pinv(variance, rcond=1e-10, hermitian=True)
-    found: np.ndarray = prior.covariance[:, rows] @ inverse
-    return found
+    inverse: np.ndarray = np.linalg.pinv(variance, rcond=1e-10, hermitian=True)
+    return inverse
 
 
 def remaining(
@@ -107,6 +113,18 @@ def update(
     error = draws - drawn @ factor.T
     moved: np.ndarray = prior.mean + factor @ given + error - error.mean(axis=0)
     return moved
+
+
+def surprise(prior: Moments, answers: Sequence[Answers]) -> tuple[float, int]:
+    """How far the answers of a question lie from what was predicted, squared, and its rank.
+
+    (y − E y)ᵀ Var(y)⁻¹ (y − E y), which a prediction that knows its errors expects to be the
+    rank of Var(y); χ²-distributed for normal errors.
+    """
+    rows = np.concatenate([cell.rows for cell in answers])
+    off = np.concatenate([cell.shares for cell in answers]) - prior.mean[rows]
+    inverse = _inverse_variance(prior, [(cell.rows, cell.n) for cell in answers])
+    return float(off @ inverse @ off), sum(len(cell.rows) - 1 for cell in answers)
 
 
 def sampled(

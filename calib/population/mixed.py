@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,15 @@ from jaxtyping import Float
 from calib.draws import GroupShares
 from calib.errors import DataError, Fault
 from calib.population.human import Human
-from calib.population.linear import Answers, Moments, moments, remaining, update, worth
+from calib.population.linear import (
+    Answers,
+    Moments,
+    moments,
+    remaining,
+    surprise,
+    update,
+    worth,
+)
 from calib.rules import CELL_KEY, QUESTION_KEY
 
 
@@ -21,7 +29,15 @@ class Combined(NamedTuple):
     table: pd.DataFrame
     shares: GroupShares
     """Joint draws of them, within [0, 1] and of sum one, to be added up further."""
+    surprise: float
+    """Mean squared distance of the answers from the predictions, in units of what these
+    expect: 1 if they know their errors, above if they are too sure; NaN without answers."""
+    too_sure: bool
+    """Whether so large a surprise has a chance below ``SIGNIFICANT`` otherwise."""
     counts: dict[str, int]
+
+
+SIGNIFICANT: Final = 0.001
 
 
 class Worth(NamedTuple):
@@ -41,7 +57,8 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
     their question as far as these share its error. It never expects a larger squared error
     than the human shares alone have, for these are a linear estimate too; all of it under
     the prediction's own account of its errors. Where that is false (an overconfident
-    prediction), so are these intervals: ``calib.population.ppi`` does not rely on it.
+    prediction), so are these intervals. The answers tell: ``surprise`` says how far from the
+    predictions they lie. ``calib.population.ppi`` does not rely on predictions.
 
     A number of respondents is worth: the sample whose expected sampling variance is the
     variance that is left, n = Σ_c E[θ_c(1 − θ_c)] / Σ_c Var(θ_c | all). Of it,
@@ -72,6 +89,8 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
     DataError
         Where ``predicted`` has no draws.
     """
+    from scipy.stats import chi2
+
     if not predicted.joint:
         raise DataError(
             Fault(
@@ -87,6 +106,7 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
     draws = known.draws.copy()
     cell = keys.groupby(CELL_KEY, sort=False).ngroup().to_numpy()
     worths: dict[int, Worth] = {}
+    squared, freedom = 0.0, 0
     for _, rows in keys.groupby(QUESTION_KEY, sort=True).indices.items():
         of_cell = {number: rows[cell[rows] == number] for number in np.unique(cell[rows]).tolist()}
         # Within the question, for the covariances are of its rows.
@@ -99,6 +119,8 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
         prior = moments(draws[:, rows])
         worths |= _worths(prior, inside, answers)
         if answers:
+            off = surprise(prior, list(answers.values()))
+            squared, freedom = squared + off[0], freedom + off[1]
             draws[:, rows] = update(draws[:, rows], list(answers.values()), rng)
     mean = draws.mean(axis=0)
     low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
@@ -124,7 +146,13 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
         "cells_without_prediction": len(predicted.keys[~there].drop_duplicates(CELL_KEY)),
         "cells_with_a_share_clipped_to_0_or_1": len(np.unique(cell[outside])),
     }
-    return Combined(table, GroupShares(keys, closed, joint=True), counts)
+    return Combined(
+        table,
+        GroupShares(keys, closed, joint=True),
+        squared / freedom if freedom else np.nan,
+        bool(freedom and chi2.sf(squared, freedom) < SIGNIFICANT),
+        counts,
+    )
 
 
 def _worths(

@@ -11,8 +11,13 @@ from calib.draws import GroupShares
 from calib.errors import DataError, Fault
 from calib.population.frame import Frame
 from calib.population.human import Human
-from calib.population.poststratify import ALL_ATTRIBUTES, ESTIMATE_KEY, poststratify
-from calib.rules import QUESTION_KEY
+from calib.population.poststratify import (
+    ALL_ATTRIBUTES,
+    ESTIMATE_KEY,
+    MissingGroups,
+    poststratify,
+)
+from calib.rules import CELL_KEY, QUESTION_KEY
 
 BY = [*QUESTION_KEY, "attribute"]
 
@@ -30,6 +35,7 @@ def prediction_powered(
     frame: Frame,
     *,
     level: float = 0.9,
+    missing: MissingGroups = "error",
     power: float | None = None,
 ) -> Corrected:
     """Population shares from respondents and predictions of their groups.
@@ -61,6 +67,9 @@ def prediction_powered(
         Sizes of groups; each attribute is an estimate of its own.
     level
         Probability of the normal interval.
+    missing
+        As ``calib.population.poststratify``; what is left out of the population is left out
+        of the sample too (``human_cells_left_out``).
     power
         λ; tuned as above if None, 1 is inference without tuning.
 
@@ -78,9 +87,11 @@ def prediction_powered(
     from scipy.stats import norm
 
     population = poststratify(
-        GroupShares(predicted.keys, predicted.point[None], joint=False), frame
+        GroupShares(predicted.keys, predicted.point[None], joint=False), frame, missing=missing
     ).table
-    answered = ~np.isnan(human.shares) & predicted.keys["attribute"].isin(frame.attributes)
+    groups = pd.MultiIndex.from_frame(predicted.keys[["attribute", "group"]])
+    there = groups.isin([*frame.sizes]) & ~np.isnan(predicted.point)
+    answered = there & ~np.isnan(human.shares)
     cells = predicted.keys[answered].assign(
         y=human.shares[answered], n=human.n[answered], f=predicted.point[answered]
     )
@@ -117,6 +128,9 @@ def prediction_powered(
     table["lambda"] = weight
     counts = {
         **human.counts,
+        "human_cells_left_out": len(
+            predicted.keys[~there & ~np.isnan(human.shares)].drop_duplicates(CELL_KEY)
+        ),
         "questions": len(table.drop_duplicates(QUESTION_KEY)),
         "estimates_of_too_few_respondents_left_out": int(few.sum()),
         "estimates_outside_0_to_1": int(((point < 0) | (point > 1)).sum()),
