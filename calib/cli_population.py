@@ -76,6 +76,10 @@ def poststratify(
     "--draws", metavar="DRAWS.nc", type=DATA,
     help="update: also write joint draws of the combined shares, e.g. for poststratify.",
 )  # fmt: skip
+@click.option(
+    "--widen", is_flag=True,
+    help="update: widen the prediction's errors until the answers are as near as they expect.",
+)  # fmt: skip
 @INTERVAL
 @MISSING
 @SEED
@@ -87,6 +91,7 @@ def combine(
     method: str,
     frame: Path | None,
     draws: Path | None,
+    widen: bool,
     interval: float,
     missing: MissingGroups,
     seed: int,
@@ -100,8 +105,8 @@ def combine(
     """
     if (method == "ppi") != (frame is not None):
         raise click.UsageError("--method ppi needs --frame, and --frame is for it only")
-    if method == "ppi" and draws is not None:
-        raise click.UsageError("--draws is for --method update only: ppi has no draws")
+    if method == "ppi" and (draws is not None or widen):
+        raise click.UsageError("--draws and --widen are for --method update, not for ppi")
     from calib.draws import read_group_shares
     from calib.population.human import read_human
 
@@ -115,14 +120,17 @@ def combine(
             from calib.draws import write_group_shares
             from calib.population.mixed import combine as run
 
-            found = run(predicted, answers, level=interval, seed=seed)
+            found = run(predicted, answers, level=interval, widen=widen, seed=seed)
             table, counts = found.table, found.counts
             said |= {"surprise": found.surprise, "too_sure": found.too_sure}
-            if found.too_sure:
+            said |= {"errors_widened": found.widened}
+            if widen and not as_json:
+                click.echo(f"variance of the prediction's errors: times {found.widened:.2f}")
+            if found.too_sure and not widen:
                 click.echo(
                     f"warning: the answers lie {found.surprise:.1f} times as far from the "
                     "predictions (squared) as these expect; the combined shares trust them too "
-                    "much and their intervals are too narrow; see --method ppi",
+                    "much and their intervals are too narrow; try --widen or --method ppi",
                     err=True,
                 )
             if draws is not None:
@@ -189,10 +197,11 @@ def _tell(
     """Write a table and say what is in it."""
     from calib.files import write_table
     from calib.show import console, show_pairs
+    from calib.summary import plain
 
     write_table(table, output)
     if as_json:
-        print_json({**said, "output": str(output), "rows": len(table), "counts": counts})
+        print_json(plain({**said, "output": str(output), "rows": len(table), "counts": counts}))
     else:
         shown = {name: count for name, count in counts.items() if count}
         show_pairs(f"{output}: {len(table)} rows", shown, console())

@@ -11,7 +11,7 @@ from populations import KEY, one_question, shared_error_draws
 from scipy.stats import beta, binomtest
 
 from calib.draws import GroupShares
-from calib.errors import DataError
+from calib.errors import DataError, FitError
 from calib.population.human import place_human
 from calib.population.linear import Answers, gain, moments, remaining, sampled, update
 from calib.population.mixed import combine
@@ -107,9 +107,16 @@ class Trial(NamedTuple):
     """p-value of 90 % coverage, the first option of the first group a vote."""
     surprise: float
     too_sure: bool
+    widened: float
 
 
-def trial(confidence: float = 1.0, n_questions: int = 250, n: int = 40, seed: int = 0) -> Trial:
+def trial(
+    confidence: float = 1.0,
+    n_questions: int = 120,
+    n: int = 40,
+    widen: bool = False,
+    seed: int = 0,
+) -> Trial:
     """Truths are one more draw; the prediction's errors are 1/``confidence`` of the true ones."""
     rng = np.random.default_rng(seed)
     keys, blocks, true, p = [], [], [], []
@@ -125,7 +132,7 @@ def trial(confidence: float = 1.0, n_questions: int = 250, n: int = 40, seed: in
     shares = GroupShares(pd.concat(keys, ignore_index=True), np.concatenate(blocks, 1), True)
     truth, human = np.concatenate(true), np.concatenate(p)
     table = answers(shares, human, np.full(len(human), float(n)))
-    combined = combine(shares, place_human(table, shares))
+    combined = combine(shares, place_human(table, shares), widen=widen)
     found = combined.table
     first = (found["group"] == "a0") & (found["option_index"] == 0)
     inside = ((found["p_comb_lo"] <= truth) & (truth <= found["p_comb_hi"]))[first]
@@ -136,6 +143,7 @@ def trial(confidence: float = 1.0, n_questions: int = 250, n: int = 40, seed: in
         float(binomtest(int(inside.sum()), len(inside), 0.9).pvalue),
         combined.surprise,
         combined.too_sure,
+        combined.widened,
     )
 
 
@@ -147,12 +155,39 @@ def test_in_simulation_precise_worth_what_it_says_and_covering() -> None:
     assert found.surprise == pytest.approx(1.0, abs=0.15) and not found.too_sure
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [10, 40, 160])
+def test_in_larger_simulations_too(n: int) -> None:
+    found = trial(n_questions=1000, n=n, seed=1)
+    assert found.squared < found.of_humans
+    assert found.squared == pytest.approx(found.promised, rel=0.06)
+    assert found.p_coverage > 0.01
+    assert found.surprise == pytest.approx(1.0, abs=0.06)
+
+
 def test_an_overconfident_prediction_is_seen_by_all() -> None:
     found = trial(confidence=6.0)
     assert found.squared > 1.2 * found.of_humans
     assert found.squared > 3 * found.promised
     assert found.p_coverage < 1e-9
     assert found.surprise > 2 and found.too_sure
+
+
+@pytest.mark.parametrize("confidence", [1.0, 6.0])
+def test_widened_errors_make_good_for_an_overconfident_prediction(confidence: float) -> None:
+    found = trial(confidence, widen=True)
+    assert found.widened == pytest.approx(confidence**2, rel=0.3)
+    assert found.squared < 0.75 * found.of_humans
+    assert found.squared == pytest.approx(found.promised, rel=0.15)
+    assert found.p_coverage > 0.01
+
+
+def test_answers_that_no_widening_reaches() -> None:
+    draws = np.array([0.5, 0.5]) + 1e-6 * np.random.default_rng(0).normal(size=(50, 1, 1)) * [1, -1]
+    shares = one_question(draws, "A")
+    human = place_human(answers(shares, np.array([1.0, 0.0]), np.full(2, 5000.0)), shares)
+    with pytest.raises(FitError, match="these are further off"):
+        combine(shares, human, widen=True)
 
 
 def test_cells_without_people_learn_from_those_with() -> None:

@@ -24,11 +24,13 @@ class Moments(NamedTuple):
 
     mean: Float[np.ndarray, " row"]
     covariance: Float[np.ndarray, "row row"]
+    second: Float[np.ndarray, "row row"]
+    """E[θθᵀ]."""
 
     @property
     def spread(self) -> Float[np.ndarray, " row"]:
         """Expected θ(1 − θ): n times the sampling variance of a share among n respondents."""
-        return self.mean * (1.0 - self.mean) - np.diag(self.covariance)
+        return self.mean - np.diag(self.second)
 
     def noise(
         self, rows: Int[np.ndarray, " option"], n: float
@@ -37,15 +39,18 @@ class Moments(NamedTuple):
 
         E[diag θ − θθᵀ]/n, multinomial.
         """
-        mean = self.mean[rows]
-        second = self.covariance[np.ix_(rows, rows)] + np.outer(mean, mean)
-        return (np.diag(mean) - second) / n
+        return (np.diag(self.mean[rows]) - self.second[np.ix_(rows, rows)]) / n
+
+    def widened(self, factor: float) -> Moments:
+        """With errors of ``factor`` times the variance; sampling errors stay as they are."""
+        return self._replace(covariance=factor * self.covariance)
 
 
 def moments(draws: Float[np.ndarray, "draw row"]) -> Moments:
     """Mean and covariance of the draws."""
-    centred = draws - draws.mean(axis=0)
-    return Moments(draws.mean(axis=0), centred.T @ centred / (len(draws) - 1))
+    mean = draws.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(draws.T))
+    return Moments(mean, covariance, covariance + np.outer(mean, mean))
 
 
 def gain(
@@ -92,7 +97,11 @@ def remaining(
 
 
 def update(
-    draws: Float[np.ndarray, "draw row"], answers: Sequence[Answers], rng: np.random.Generator
+    draws: Float[np.ndarray, "draw row"],
+    answers: Sequence[Answers],
+    rng: np.random.Generator,
+    *,
+    widen: float = 1.0,
 ) -> Float[np.ndarray, "draw row"]:
     """Draws of a question's shares, given answers of some of its cells.
 
@@ -104,13 +113,18 @@ def update(
     level, on average over answers. Where a cell's draws are Dirichlet and it answers alone, θ̂
     is the exact posterior mean (Diaconis and Ylvisaker 1979, doi:10.1214/aos/1176344611).
 
-    Draws may leave [0, 1] a little; they sum to one in each cell.
+    ``widen`` is by how much the prediction's errors are larger in variance than in the draws.
+    Draws may leave [0, 1]; they sum to one in each cell.
     """
-    prior = moments(draws)
+    prior = moments(draws).widened(widen)
+    wide = prior.mean + np.sqrt(widen) * (draws - prior.mean)
     factor = gain(prior, [(cell.rows, cell.n) for cell in answers])
     given = np.concatenate([cell.shares - prior.mean[cell.rows] for cell in answers])
-    drawn = np.concatenate([sampled(draws[:, cell.rows], cell.n, rng) for cell in answers], axis=1)
-    error = draws - drawn @ factor.T
+    noise = np.concatenate(
+        [sampled(draws[:, one.rows], one.n, rng) - draws[:, one.rows] for one in answers], axis=1
+    )
+    rows = np.concatenate([cell.rows for cell in answers])
+    error = wide - (wide[:, rows] + noise) @ factor.T
     moved: np.ndarray = prior.mean + factor @ given + error - error.mean(axis=0)
     return moved
 

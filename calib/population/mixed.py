@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from calib.draws import GroupShares
-from calib.errors import DataError, Fault
+from calib.errors import DataError, Fault, FitError
 from calib.population.human import Human
 from calib.population.linear import (
     Answers,
@@ -34,10 +35,13 @@ class Combined(NamedTuple):
     expect: 1 if they know their errors, above if they are too sure; NaN without answers."""
     too_sure: bool
     """Whether so large a surprise has a chance below ``SIGNIFICANT`` otherwise."""
+    widened: float
+    """By how much the variance of the prediction's errors was multiplied."""
     counts: dict[str, int]
 
 
 SIGNIFICANT: Final = 0.001
+MOST_WIDENED: Final = 1e4
 
 
 class Worth(NamedTuple):
@@ -49,7 +53,14 @@ class Worth(NamedTuple):
     """The prediction: what it adds to the cell's own people alone."""
 
 
-def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: int = 0) -> Combined:
+def combine(
+    predicted: GroupShares,
+    human: Human,
+    *,
+    level: float = 0.9,
+    widen: bool = False,
+    seed: int = 0,
+) -> Combined:
     """Update predicted shares with human answers to some cells.
 
     The best linear estimate over all cells of a question, from the means and covariances of
@@ -75,6 +86,9 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
         From ``calib.population.human``, of the rows of ``predicted``.
     level
         Probability of the interval.
+    widen
+        Multiply the variance of all the prediction's errors by the one factor, from 1 up, that
+        brings the surprise to 1: the answers tell how far predictions are to be trusted.
     seed
         Of the sampling errors that draws are given.
 
@@ -88,6 +102,8 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
     ------
     DataError
         Where ``predicted`` has no draws.
+    FitError
+        Where no widening up to ``MOST_WIDENED`` brings predictions near the answers.
     """
     from scipy.stats import chi2
 
@@ -105,23 +121,23 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
     rng = np.random.default_rng(seed)
     draws = known.draws.copy()
     cell = keys.groupby(CELL_KEY, sort=False).ngroup().to_numpy()
+    questions = [
+        _question(rows, draws, cell, shares, n)
+        for rows in keys.groupby(QUESTION_KEY, sort=True).indices.values()
+    ]
+    squared, freedom = _surprise(questions, 1.0)
+    factor = _widening(questions) if widen else 1.0
     worths: dict[int, Worth] = {}
-    squared, freedom = 0.0, 0
-    for _, rows in keys.groupby(QUESTION_KEY, sort=True).indices.items():
-        of_cell = {number: rows[cell[rows] == number] for number in np.unique(cell[rows]).tolist()}
-        # Within the question, for the covariances are of its rows.
-        inside = {number: np.searchsorted(rows, at) for number, at in of_cell.items()}
-        answers = {
-            number: Answers(inside[number], shares[at], float(n[at[0]]))
-            for number, at in of_cell.items()
-            if not np.isnan(n[at[0]])
-        }
-        prior = moments(draws[:, rows])
-        worths |= _worths(prior, inside, answers)
-        if answers:
-            off = surprise(prior, list(answers.values()))
-            squared, freedom = squared + off[0], freedom + off[1]
-            draws[:, rows] = update(draws[:, rows], list(answers.values()), rng)
+    for one in questions:
+        worths |= _worths(one, one.prior.widened(factor))
+        if one.answers:
+            draws[:, one.rows] = update(
+                draws[:, one.rows], list(one.answers.values()), rng, widen=factor
+            )
+        elif factor > 1:
+            draws[:, one.rows] = one.prior.mean + np.sqrt(factor) * (
+                draws[:, one.rows] - one.prior.mean
+            )
     mean = draws.mean(axis=0)
     low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     outside = (mean < 0) | (mean > 1)
@@ -151,22 +167,77 @@ def combine(predicted: GroupShares, human: Human, *, level: float = 0.9, seed: i
         GroupShares(keys, closed, joint=True),
         squared / freedom if freedom else np.nan,
         bool(freedom and chi2.sf(squared, freedom) < SIGNIFICANT),
+        factor,
         counts,
     )
 
 
-def _worths(
-    prior: Moments, inside: dict[int, np.ndarray], answers: dict[int, Answers]
-) -> dict[int, Worth]:
+class _Question(NamedTuple):
+    """A question's rows, and its cells by their number among all."""
+
+    rows: Int[np.ndarray, " row"]
+    prior: Moments
+    cells: dict[int, Int[np.ndarray, " option"]]
+    """Where each cell's options stand among the question's rows."""
+    answers: dict[int, Answers]
+
+
+def _question(
+    rows: Int[np.ndarray, " row"],
+    draws: Float[np.ndarray, "draw every"],
+    cell: Int[np.ndarray, " every"],
+    shares: Float[np.ndarray, " every"],
+    n: Float[np.ndarray, " every"],
+) -> _Question:
+    cells = {
+        number: np.flatnonzero(cell[rows] == number) for number in np.unique(cell[rows]).tolist()
+    }
+    answers = {
+        number: Answers(at, shares[rows[at]], float(n[rows[at[0]]]))
+        for number, at in cells.items()
+        if not np.isnan(n[rows[at[0]]])
+    }
+    return _Question(rows, moments(draws[:, rows]), cells, answers)
+
+
+def _surprise(questions: Sequence[_Question], factor: float) -> tuple[float, int]:
+    """Over all answers, if the variance of errors is ``factor`` times that of the draws."""
+    found = [
+        surprise(one.prior.widened(factor), list(one.answers.values()))
+        for one in questions
+        if one.answers
+    ]
+    return float(sum(one for one, _ in found)), sum(freedom for _, freedom in found)
+
+
+def _widening(questions: Sequence[_Question]) -> float:
+    """The factor, from 1 up, at which the surprise is 1; ``FitError`` where none is."""
+    from scipy.optimize import brentq
+
+    def excess(log_factor: float) -> float:
+        squared, freedom = _surprise(questions, float(np.exp(log_factor)))
+        return squared - freedom
+
+    if excess(0.0) <= 0:
+        return 1.0
+    if excess(np.log(MOST_WIDENED)) > 0:
+        raise FitError(
+            "answers are near predictions of which the errors are up to "
+            f"{MOST_WIDENED:g} times as large; these are further off; check that the options of "
+            "HUMAN and PREDICTIONS are the same, or take --method ppi"
+        )
+    return float(np.exp(brentq(excess, 0.0, np.log(MOST_WIDENED), xtol=1e-6)))
+
+
+def _worths(question: _Question, prior: Moments) -> dict[int, Worth]:
     """Of each cell of a question, given the answers of all and its own alone."""
-    answered = [(one.rows, one.n) for one in answers.values()]
+    answered = [(one.rows, one.n) for one in question.answers.values()]
     left = remaining(prior, answered) if answered else prior.covariance
     found = {}
-    for number, rows in inside.items():
-        own = prior.covariance
-        n = 0.0
-        if number in answers:
-            n = answers[number].n
+    for number, rows in question.cells.items():
+        own, n = prior.covariance, 0.0
+        if number in question.answers:
+            n = question.answers[number].n
             own = remaining(prior, [(rows, n)])
         spread = prior.spread[rows]
         total = worth(spread, np.diag(left)[rows])
