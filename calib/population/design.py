@@ -99,6 +99,8 @@ def design(predicted: GroupShares, *, answers: int, block: int = 25) -> Design:
     DataError
         Where there are no draws, or the answers do not fill a block.
     """
+    from threadpoolctl import threadpool_limits
+
     if not predicted.joint or not 0 < block <= answers:
         raise DataError(
             Fault(
@@ -109,18 +111,20 @@ def design(predicted: GroupShares, *, answers: int, block: int = 25) -> Design:
         )
     known = predicted.known()
     cell = known.keys.groupby(CELL_KEY, sort=False).ngroup().to_numpy()
-    questions = []
-    for _, rows in known.keys.groupby(QUESTION_KEY, sort=True).indices.items():
-        inside = np.unique(cell[rows])
-        cells = [np.flatnonzero(cell[rows] == number) for number in inside]
-        questions.append(_Question(moments(known.draws[:, rows]), inside, cells, float(block)))
-    step = np.zeros(cell.max() + 1, dtype=int)
-    for number in range(1, answers // block + 1):
-        best = max(questions, key=lambda one: float(one.gains.max()))
-        at = int(best.gains.argmax())
-        chosen = best.numbers[at]
-        step[chosen] = step[chosen] or number
-        best.ask(at)
+    # Many small matrices: threads would wait for one another.
+    with threadpool_limits(1):
+        questions = []
+        for _, rows in known.keys.groupby(QUESTION_KEY, sort=True).indices.items():
+            inside = np.unique(cell[rows])
+            cells = [np.flatnonzero(cell[rows] == number) for number in inside]
+            questions.append(_Question(moments(known.draws[:, rows]), inside, cells, float(block)))
+        step = np.zeros(cell.max() + 1, dtype=int)
+        for number in range(1, answers // block + 1):
+            best = max(questions, key=lambda one: float(one.gains.max()))
+            at = int(best.gains.argmax())
+            chosen = best.numbers[at]
+            step[chosen] = step[chosen] or number
+            best.ask(at)
     return _summary(known, questions, step, _dealt(questions, answers // block))
 
 

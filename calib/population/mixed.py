@@ -106,6 +106,7 @@ def combine(
         Where no widening up to ``MOST_WIDENED`` brings predictions near the answers.
     """
     from scipy.stats import chi2
+    from threadpoolctl import threadpool_limits
 
     if not predicted.joint:
         raise DataError(
@@ -121,23 +122,25 @@ def combine(
     rng = np.random.default_rng(seed)
     draws = known.draws.copy()
     cell = keys.groupby(CELL_KEY, sort=False).ngroup().to_numpy()
-    questions = [
-        _question(rows, draws, cell, shares, n)
-        for rows in keys.groupby(QUESTION_KEY, sort=True).indices.values()
-    ]
-    squared, freedom = _surprise(questions, 1.0)
-    factor = _widening(questions) if widen else 1.0
-    worths: dict[int, Worth] = {}
-    for one in questions:
-        worths |= _worths(one, one.prior.widened(factor))
-        if one.answers:
-            draws[:, one.rows] = update(
-                draws[:, one.rows], list(one.answers.values()), rng, widen=factor
-            )
-        elif factor > 1:
-            draws[:, one.rows] = one.prior.mean + np.sqrt(factor) * (
-                draws[:, one.rows] - one.prior.mean
-            )
+    # Many small matrices: threads would wait for one another.
+    with threadpool_limits(1):
+        questions = [
+            _question(rows, draws, cell, shares, n)
+            for rows in keys.groupby(QUESTION_KEY, sort=True).indices.values()
+        ]
+        squared, freedom = _surprise(questions, 1.0)
+        factor = _widening(questions) if widen else 1.0
+        worths: dict[int, Worth] = {}
+        for one in questions:
+            worths |= _worths(one, one.prior.widened(factor))
+            if one.answers:
+                draws[:, one.rows] = update(
+                    draws[:, one.rows], list(one.answers.values()), rng, widen=factor
+                )
+            elif factor > 1:
+                draws[:, one.rows] = one.prior.mean + np.sqrt(factor) * (
+                    draws[:, one.rows] - one.prior.mean
+                )
     mean = draws.mean(axis=0)
     low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     outside = (mean < 0) | (mean > 1)
