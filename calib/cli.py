@@ -12,7 +12,7 @@ import click
 from calib.cli_import import import_table
 from calib.cli_population import combine, design, poststratify
 from calib.errors import DataError
-from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
+from calib.options import DATA, INTERVAL, JSON, SEED, SOURCES, Main, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,10 +167,7 @@ def fit(
 @click.argument("model", type=DATA)
 @click.argument("table", type=DATA)
 @click.option("-o", "--output", required=True, type=DATA, help="Table of predictions to write.")
-@click.option(
-    "--interval", default=0.9, show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Level of the intervals.",
-)  # fmt: skip
+@INTERVAL
 @click.option(
     "--act", default="mean", show_default=True,
     type=click.Choice(["mean", "median", "median_cumulative"]),

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.errors import DataError
-from calib.options import DATA, JSON, SEED, print_json
+from calib.options import DATA, INTERVAL, JSON, SEED, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from calib.population.poststratify import MissingGroups
 
-INTERVAL = click.option(
-    "--interval", default=0.9, show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Level of the intervals.",
-)  # fmt: skip
 MISSING = click.option(
     "--missing-groups", "missing", default="error", show_default=True,
     type=click.Choice(["error", "redistribute"]),
@@ -119,11 +115,16 @@ def combine(
         if frame is None:
             from calib.draws import write_group_shares
             from calib.population.mixed import combine as run
+            from calib.rules import CELL_KEY
 
             found = run(predicted, answers, level=interval, widen=widen, seed=seed)
             table, counts = found.table, found.counts
             said |= {"surprise": found.surprise, "too_sure": found.too_sure}
             said |= {"errors_widened": found.widened}
+            worth = table.drop_duplicates(CELL_KEY)["n_llm"].median()
+            said |= {"n_llm_median": float(worth)}
+            if not as_json:
+                click.echo(f"the LLM was worth {worth:.0f} respondents a cell (median)")
             if widen and not as_json:
                 click.echo(f"variance of the prediction's errors: times {found.widened:.2f}")
             if found.too_sure and not widen:

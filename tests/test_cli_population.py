@@ -100,7 +100,7 @@ def test_combined_shares_can_be_added_up(place: Place) -> None:
     assert counts["human_cells"] == 9 and counts["cells"] == 30
     assert "warning" not in done.stderr
     both = pd.read_parquet(place / "both.parquet")
-    ok(*words)
+    assert "respondents a cell (median)" in ok(*words).stdout
     pd.testing.assert_frame_equal(both, pd.read_parquet(place / "both.parquet"))
     early = both["question_id"] <= "q011"
     assert (both.loc[early, "n_total"] > both.loc[early, "n_llm"]).all()

@@ -96,7 +96,8 @@ def combine(
     -------
     One row per cell and option: the keys, ``p_cal`` (the prediction's mean), ``p_human``,
     ``p_comb`` with its interval, ``n_human``, ``n_llm``, ``n_others`` and ``n_total``. Cells
-    without prediction are left out (``cells_without_prediction``).
+    without prediction are left out (``cells_without_prediction``); what linear estimates and
+    their draws leave outside of [0, 1] is clipped and closed, and counted.
 
     Raises
     ------
@@ -164,6 +165,7 @@ def combine(
         "cells": len(worths),
         "cells_without_prediction": len(predicted.keys[~there].drop_duplicates(CELL_KEY)),
         "cells_with_a_share_clipped_to_0_or_1": len(np.unique(cell[outside])),
+        "shares_of_draws_clipped_to_0_or_1": int(((draws < 0) | (draws > 1)).sum()),
     }
     return Combined(
         table,
