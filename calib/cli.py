@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calib.cli_import import import_table
+from calib.cli_population import combine, design, poststratify
 from calib.cli_study import study
 from calib.cli_survey import pair as pair_tables
 from calib.cli_survey import survey
 from calib.errors import DataError
-from calib.options import DATA, JSON, SEED, SOURCES, Main, print_json
+from calib.options import DATA, INTERVAL, JSON, SEED, SOURCES, Main, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,10 +170,7 @@ def fit(
 @click.argument("model", type=DATA)
 @click.argument("table", type=DATA)
 @click.option("-o", "--output", required=True, type=DATA, help="Table of predictions to write.")
-@click.option(
-    "--interval", default=0.9, show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Level of the intervals.",
-)  # fmt: skip
+@INTERVAL
 @click.option(
     "--act", default="mean", show_default=True,
     type=click.Choice(["mean", "median", "median_cumulative"]),
@@ -183,10 +181,21 @@ def fit(
     help="Table of what all respondents answered: survey, question_id, option_index, p_human, "
     "n_human. Groups of these questions are predicted so that they add up to it.",
 )  # fmt: skip
+@click.option(
+    "--draws", metavar="DRAWS.nc", type=DATA,
+    help="Also write the joint posterior draws, for poststratify, combine and design.",
+)  # fmt: skip
 def predict(
-    model: Path, table: Path, output: Path, interval: float, act: Act, anchor: Path | None
+    model: Path,
+    table: Path,
+    output: Path,
+    interval: float,
+    act: Act,
+    anchor: Path | None,
+    draws: Path | None,
 ) -> None:
     """Calibrate the LLM's answers in TABLE, human answers there or not."""
+    from calib.draws import write_draws
     from calib.files import write_table
     from calib.modelfile import load_model
     from calib.predictions import predict_table
@@ -201,6 +210,8 @@ def predict(
         predicted = predict_table(saved, frame, level=interval, act=act, toplines=toplines)
     except DataError as error:
         raise (error if error.file else error.in_file(table)) from None
+    if draws is not None:
+        write_draws(predicted, draws)
     write_table(predicted.table, output)
     known = predicted.counts["questions_in_training"]
     if known:
@@ -378,3 +389,6 @@ main.add_command(import_table)
 main.add_command(survey)
 main.add_command(pair_tables)
 main.add_command(study)
+main.add_command(poststratify)
+main.add_command(combine)
+main.add_command(design)

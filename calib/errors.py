@@ -106,3 +106,13 @@ def abbreviate(numbers: Iterable[int], *, most: int = 6) -> str:
     if len(ordered) == 1:
         return shown
     return f"{shown}{', …' if len(runs) > most else ''} ({len(ordered)} in all)"
+
+
+def name_some(names: Sequence[object], most: int = 6) -> str:
+    """Some names for a message, with the number of all.
+
+    >>> name_some(["a", "b"]), name_some("abc", most=2)
+    ('a, b', 'a, b, … (3 in all)')
+    """
+    shown = ", ".join(map(str, names[:most]))
+    return shown if len(names) <= most else f"{shown}, … ({len(names)} in all)"

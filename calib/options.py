@@ -13,6 +13,10 @@ from calib.errors import CalibError
 DATA = click.Path(path_type=Path)
 SEED = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+INTERVAL = click.option(
+    "--interval", default=0.9, show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Level of the intervals.",
+)  # fmt: skip
 SOURCES = click.option(
     "--sources",
     metavar="SELECTION",

@@ -35,6 +35,8 @@ class Predicted(NamedTuple):
 
     table: pd.DataFrame
     counts: dict[str, int]
+    draws: Float[np.ndarray, "draw table_row"] | None = None
+    """Joint draws of the shares in the table's rows; None of calibrators without."""
 
 
 def predict_table(
@@ -105,7 +107,9 @@ def predict_table(
         "cells_without_prediction": int((~prediction.opinions.known).sum()),
         "questions_in_training": len(model.trained_on & set(elicited.index.question_keys)),
     }
-    return Predicted(table, counts)
+    # Row by row of the mask, as the table's rows are.
+    draws = None if prediction.draws is None else prediction.draws[:, elicited.index.mask]
+    return Predicted(table, counts, draws)
 
 
 def _long(

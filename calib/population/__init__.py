@@ -1,0 +1,1 @@
+"""From predictions of groups to populations: estimates, mixed subjects, whom to ask next."""
