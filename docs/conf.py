@@ -54,9 +54,8 @@ os.environ |= {"COLUMNS": "110", "DOCS_DATA": str(HERE / "data")}
 profile = HERE / "_build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
 (profile / "ipython_kernel_config.py").write_text(
-    "import os\n"
-    "os.environ.pop('FORCE_COLOR', None)\n"
-    "os.environ['TERM'] = 'dumb'\n"
+    "c.IPKernelApp.exec_lines = ["
+    "\"__import__('os').environ.update(FORCE_COLOR='', NO_COLOR='1', TERM='dumb')\"]\n"
     "c.IPKernelApp.log_level = 'ERROR'\n"
 )
 os.environ["IPYTHONDIR"] = str(profile.parent)
