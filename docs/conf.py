@@ -55,7 +55,8 @@ profile = HERE / "_build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
 (profile / "ipython_kernel_config.py").write_text(
     "c.IPKernelApp.exec_lines = ["
-    "\"__import__('os').environ.update(FORCE_COLOR='', NO_COLOR='1', TERM='dumb')\"]\n"
+    "\"__import__('os').environ.update(FORCE_COLOR='', TERM='dumb')\"]\n"
+    f"c.IPKernelApp.exec_files = [{str(HERE / 'shell_cells.py')!r}]\n"
     "c.IPKernelApp.log_level = 'ERROR'\n"
 )
 os.environ["IPYTHONDIR"] = str(profile.parent)
