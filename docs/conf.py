@@ -38,7 +38,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "tutorial": [], "changelog": [], "contributing": []}
+html_sidebars = {"index": [], "tutorial": []}
 
 # Pages with code cells are executed when the site is built, and again when a cell changed.
 nb_execution_mode = "cache"
@@ -68,6 +68,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
+# What is returned is told in sentences, without a line for its type.
+napoleon_custom_sections = ["Returns"]
 
 
 def _shell_cells(_app: Sphinx, doctree: nodes.document) -> None:
