@@ -57,9 +57,10 @@ GROUPS = [Group("party", name) for name in ("left", "centre", "right", "none")]
 def survey(folder: Path) -> None:
     """Tables of the names that pages use without making them.
 
-    Of up to sixteen questions each: their fits share one compiled program.
+    Of up to sixteen questions each, four groups and five options: fits of the pages share their
+    compiled programs.
     """
-    simulated = simulate_survey(n_questions=16, groups=GROUPS, n_options=[3, 4], seed=1).table
+    simulated = simulate_survey(n_questions=16, groups=GROUPS, n_options=[3, 5], seed=1).table
     late = simulated["question_id"] > "q014"
     (folder / "demo").mkdir()
     write_table(simulated, folder / "demo" / "simulated.parquet")
@@ -147,10 +148,11 @@ def of_pages(pages: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("page", with_blocks, ids=lambda page: page.stem)
 
 
-README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+SLOW = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("index", "tutorial"))]
+"""Run as for a user in the slow tests; of them the README alone in the fast ones too."""
 
 
-@of_pages([page for page in PAGES if page != TUTORIAL])
+@of_pages([page for page in PAGES if page not in SLOW[1:]])
 def test_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Seconds a fit instead of half a minute; the slow test samples, as a user does.
     quick = partialmethod(Dirichlet.__init__, inference="laplace")
@@ -160,7 +162,7 @@ def test_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-@of_pages([README, TUTORIAL])
+@of_pages(SLOW)
 def test_a_page_runs_as_for_a_user(page: Path, folder: Path) -> None:
     BEFORE[page.name](folder)
     play(page)
