@@ -87,7 +87,7 @@ def simulate_survey(
 
     With ℓ the LLM's log-shares log(p + ε) centred over the options of a cell, m their mean over
     the groups of the question q, and d their deviation from the mean over the groups of an
-    attribute (from m where it has one group),
+    attribute (from m where it has one group)::
 
         s = softmax(β^between · m + γ1 · z + γ2 · (z² - mean z²) + γ_shape + γ_label)
         θ ~ Dirichlet(κ s)
