@@ -97,9 +97,82 @@ def answers_of_the_demo(folder: Path) -> None:
     shutil.copytree(ROOT / "docs" / "data", folder / "docs" / "data")
 
 
+def archive(folder: Path) -> None:
+    """A survey's file with labels, and a questionnaire of its question."""
+    pyreadstat = pytest.importorskip("pyreadstat")
+    people = pd.DataFrame(
+        {
+            "sex": [1, 2] * 20,
+            "region": [1, 1, 2, 2] * 10,
+            "anweight": 1.0,
+            "trust": [1, 2, 2, 2] * 10,
+        }
+    )
+    pyreadstat.write_sav(
+        people,
+        str(folder / "ESS.sav"),
+        column_labels={"trust": "Can most people be trusted?"},
+        variable_value_labels={
+            "sex": {1: "Male", 2: "Female"},
+            "region": {1: "North", 2: "South"},
+            "trust": {1: "Yes", 2: "No"},
+        },
+    )
+    (folder / "survey.toml").write_text(
+        """
+        survey = "ESS"
+        [[question]]
+        id = "trust"
+        text = "Can most people be trusted?"
+        scale = "binary"
+        options = [{ label = "Yes", value = 1 }, { label = "No", value = 2 }]
+        [attributes.sex]
+        wording = "Are you male or female?"
+        groups = ["Male", "Female"]
+        [model]
+        fake = true
+        [ask]
+        elicitation = ["verbalized"]
+        template = ["sd-qa"]
+        """,
+        "utf-8",
+    )
+
+
+def population(folder: Path) -> None:
+    """A model, new questions, sizes of their groups, and answers of some people to them."""
+    survey(folder)
+    fitted = run(["calib", "fit", "table.parquet", "-o", "model", "--inference", "laplace"])
+    assert fitted.exit_code == 0, fitted.output
+    simulated = pd.read_parquet(folder / "demo" / "simulated.parquet")
+    late = simulated[simulated["question_id"] > "q014"]
+    late[late["group"] == "left"].assign(n_human=40.0).to_csv(folder / "human.csv", index=False)
+    sizes = pd.DataFrame([(*group, 1000.0) for group in GROUPS])
+    sizes.to_csv(folder / "frame.csv", index=False, header=["attribute", "group", "size"])
+
+
+def grid(folder: Path) -> None:
+    """A study of the yardsticks."""
+    survey(folder)
+    (folder / "STUDY.toml").write_text(
+        """
+        name = "small"
+        sources = ["all"]
+        calibrators = ["temperature"]
+        folds = 2
+        [[tables]]
+        path = "table.parquet"
+        """,
+        "utf-8",
+    )
+
+
 BEFORE: Mapping[str, Callable[[Path], None]] = {
     "README.md": survey_and_prior,
     "index.md": survey,
+    "population.md": population,
+    "study.md": grid,
+    "survey.md": archive,
     "table.md": already_run,
     "tutorial.md": answers_of_the_demo,
 }
