@@ -72,11 +72,55 @@ def survey(folder: Path) -> None:
     totals.to_csv(folder / "toplines.csv", index=False)
 
 
-def survey_and_prior(folder: Path) -> None:
-    """The same, and a model of another survey."""
+def fitted(table: str, model: str) -> None:
+    """A model that a page has from elsewhere."""
+    done = run(["calib", "fit", table, "-o", model, "--inference", "laplace"])
+    assert done.exit_code == 0, done.output
+
+
+def people(folder: Path) -> None:
+    """Sizes of the groups, and answers of some people to the new questions."""
+    simulated = pd.read_parquet(folder / "demo" / "simulated.parquet")
+    late = simulated[simulated["question_id"] > "q014"]
+    late[late["group"] == "left"].assign(n_human=40.0).to_csv(folder / "human.csv", index=False)
+    sizes = pd.DataFrame([(*group, 1000.0) for group in GROUPS])
+    sizes.to_csv(folder / "frame.csv", index=False, header=["attribute", "group", "size"])
+
+
+def grid(folder: Path) -> None:
+    """A study of a baseline and the yardsticks."""
+    (folder / "STUDY.toml").write_text(
+        """
+        name = "small"
+        sources = ["all"]
+        calibrators = ["temperature"]
+        folds = 2
+        [[tables]]
+        path = "table.parquet"
+        """,
+        "utf-8",
+    )
+
+
+def of_readme(folder: Path) -> None:
+    """What the README names and does not make."""
     survey(folder)
-    fitted = run(["calib", "fit", "few.parquet", "-o", "other-model", "--inference", "laplace"])
-    assert fitted.exit_code == 0, fitted.output
+    people(folder)
+    grid(folder)
+    fitted("few.parquet", "other-model")
+
+
+def of_study(folder: Path) -> None:
+    """A table and a study of it."""
+    survey(folder)
+    grid(folder)
+
+
+def of_population(folder: Path) -> None:
+    """A model, new questions, sizes of their groups, and answers of some people to them."""
+    survey(folder)
+    people(folder)
+    fitted("table.parquet", "model")
 
 
 def already_run(folder: Path) -> None:
@@ -139,39 +183,11 @@ def archive(folder: Path) -> None:
     )
 
 
-def population(folder: Path) -> None:
-    """A model, new questions, sizes of their groups, and answers of some people to them."""
-    survey(folder)
-    fitted = run(["calib", "fit", "table.parquet", "-o", "model", "--inference", "laplace"])
-    assert fitted.exit_code == 0, fitted.output
-    simulated = pd.read_parquet(folder / "demo" / "simulated.parquet")
-    late = simulated[simulated["question_id"] > "q014"]
-    late[late["group"] == "left"].assign(n_human=40.0).to_csv(folder / "human.csv", index=False)
-    sizes = pd.DataFrame([(*group, 1000.0) for group in GROUPS])
-    sizes.to_csv(folder / "frame.csv", index=False, header=["attribute", "group", "size"])
-
-
-def grid(folder: Path) -> None:
-    """A study of the yardsticks."""
-    survey(folder)
-    (folder / "STUDY.toml").write_text(
-        """
-        name = "small"
-        sources = ["all"]
-        calibrators = ["temperature"]
-        folds = 2
-        [[tables]]
-        path = "table.parquet"
-        """,
-        "utf-8",
-    )
-
-
 BEFORE: Mapping[str, Callable[[Path], None]] = {
-    "README.md": survey_and_prior,
+    "README.md": of_readme,
     "index.md": survey,
-    "population.md": population,
-    "study.md": grid,
+    "population.md": of_population,
+    "study.md": of_study,
     "survey.md": archive,
     "table.md": already_run,
     "tutorial.md": answers_of_the_demo,
