@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from calib.cli_decide import decide
 from calib.cli_import import import_table
 from calib.cli_population import combine, design, poststratify
 from calib.cli_study import study
@@ -385,6 +386,7 @@ def _read(
         raise error.in_file(table) from None
 
 
+main.add_command(decide)
 main.add_command(import_table)
 main.add_command(survey)
 main.add_command(pair_tables)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from calib.decisions import Regret
     from calib.diagnostics import Diagnosis
 
 
@@ -145,6 +146,35 @@ def show_diagnosis(title: str, diagnosis: Diagnosis, out: Console) -> None:
             f"{loo['elpd']:.1f} (standard error {loo['se']:.1f}); rows too influential to tell: "
             f"{loo['rows_with_high_pareto_k']} of {loo['rows']}",
         )
+
+
+def show_regrets(
+    decision: str, regrets: Sequence[Regret], counts: Mapping[str, int], out: Console
+) -> None:
+    """For each selection of sources the calibrators' regret, and their worst group's."""
+    for sources in dict.fromkeys(one.sources for one in regrets):
+        table = Table(title=escape(f"{sources}: regret, {decision}"), title_justify="left")
+        table.add_column("calibrator")
+        for title in ("regret", "95 % interval", "as people's own", "worst"):
+            table.add_column(title, justify="left" if title == "worst" else "right")
+        mine = [one for one in regrets if one.sources == sources]
+        for whole in (one for one in mine if not one.attribute):
+            parts = [one for one in mine if one.calibrator == whole.calibrator and one.attribute]
+            finest = [one for one in parts if one.group] or parts
+            worst = max(finest, key=lambda one: one.regret)
+            name = f"{worst.attribute}: {worst.group}" if worst.group else worst.attribute
+            table.add_row(
+                escape(whole.calibrator),
+                f"{whole.regret:.4f}",
+                escape(f"[{whole.lo:.4f}, {whole.hi:.4f}]"),
+                f"{whole.agree:.0%}",
+                escape(f"{name} {worst.regret:.4f}"),
+            )
+        out.print(table)
+        first = next(one for one in mine if not one.attribute)
+        _print(out, f"{first.n_decisions} decisions on {first.n_questions} questions")
+    if any(counts.values()):
+        _print(out, _counts(counts))
 
 
 def show_pairs(title: str, rows: Mapping[str, object], out: Console) -> None:
