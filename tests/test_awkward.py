@@ -14,6 +14,7 @@ from jaxtyping import Float
 from calib.acts import ACT_OF_SCORE, act
 from calib.base import Prediction, make_calibrator
 from calib.dirichlet import Dirichlet
+from calib.exaggeration import log_share_slopes
 from calib.opinions import Opinions
 from calib.paired import Paired, pair
 from calib.scores import SCORES
@@ -260,5 +261,6 @@ def test_a_perfect_llm_is_left_as_it_is() -> None:
     of = trial("perfect_llm")
     assert mean(of, "dirichlet", "kl_1e3") < 1.1 * mean(of, "identity", "kl_1e3")
     sites = of.fitted.posterior_["posterior"].dataset
-    for slope in ("beta_between", "beta_within"):
-        assert float(sites[slope].mean()) == pytest.approx(1.0, abs=0.1), slope
+    for slope in ("beta_between", "beta_within", "beta_contradiction"):
+        found = float(log_share_slopes(sites, slope).mean())
+        assert found == pytest.approx(1.0, abs=0.1), slope
