@@ -155,7 +155,7 @@ def _target(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     several = one["group"].transform("size") > 1
     chosen = of_group["predicted"] >= one["predicted"].transform("max") - TIE
     loss = one["human"].transform("max") - of_group["human"]
-    counts["cells_alone_in_their_attribute"] = int((~several).sum())
+    counts["cells_alone_in_their_attribute"] = _n_cells(of_group[~several])
     kept = of_group.assign(regret=loss)[chosen & several]
     return _mean(kept, [*QUESTION_KEY, "attribute"]), counts
 
@@ -170,12 +170,18 @@ _LOSS: Final[dict[Decision, Callable[[pd.DataFrame], tuple[pd.DataFrame, dict[st
 def _placed(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Rows of scales with values, their places in [0, 1]; the others counted."""
     nominal = frame["option_value"].isna()
-    cells = frame.loc[nominal, [*WHO, *CELL_KEY]].drop_duplicates()
     placed = frame[~nominal]
     value = placed.groupby([*WHO, *QUESTION_KEY], sort=False)["option_value"]
     low, high = value.transform("min"), value.transform("max")
     place = (placed["option_value"] - low) / (high - low)
-    return placed.assign(place=place), {"cells_on_nominal_scales_left_out": len(cells)}
+    return placed.assign(place=place), {
+        "cells_on_nominal_scales_left_out": _n_cells(frame[nominal])
+    }
+
+
+def _n_cells(frame: pd.DataFrame) -> int:
+    """Cells, each once however many calibrators predicted it."""
+    return len(frame[["sources", *CELL_KEY]].drop_duplicates())
 
 
 def _mean(chosen: pd.DataFrame, key: list[str]) -> pd.DataFrame:
