@@ -43,6 +43,12 @@ class Exaggeration(NamedTuple):
         of += "" if self.group is None else f"{self.attribute}) apart"
         if not np.isfinite(self.factor):
             return f"{self.source} tells nothing of {of} that people confirm"
+        if self.factor_lo > 1 and not np.isfinite(self.factor_hi):
+            # The median of a factor without an upper end is large, and means nothing.
+            return (
+                f"{self.source} exaggerates {of}: {self.factor_lo:.1f} times or more, "
+                "if they tell anything (90 % interval)"
+            )
         ends = f"{self.factor_lo:.1f} to " + (
             f"{self.factor_hi:.1f}" if np.isfinite(self.factor_hi) else "no limit"
         )

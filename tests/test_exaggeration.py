@@ -49,7 +49,12 @@ def test_a_factor_is_one_over_the_slope_turned_upside_down() -> None:
 def test_a_slope_that_may_be_zero_has_no_largest_factor() -> None:
     found = exaggeration(posterior(np.linspace(-0.1, 0.3, 401)[:, None] * np.ones(3)), GROUPS)
     assert np.isinf(found[0].factor_hi)
-    assert "no limit" in str(found[0])
+    assert str(found[0]) == (
+        "llm exaggerates PARTY differences: 3.6 times or more, if they tell anything "
+        "(90 % interval)"
+    )
+    weak = exaggeration(posterior(np.linspace(-0.2, 1.2, 401)[:, None] * np.ones(3)), GROUPS)
+    assert "2.0 times (90 % interval 0.9 to no limit)" in str(weak[0])
     against = exaggeration(posterior(np.full((9, 3), -0.2)), GROUPS)
     assert np.isinf(against[0].factor)
     assert "tells nothing" in str(against[0])
