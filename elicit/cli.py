@@ -92,21 +92,21 @@ def run(
         known = keeper.get_many(job.work.requests)
         todo = len(job.work.requests) - len(known)
         with progress_bar(f"asking {job.work.model}", todo, len(known)) as progress:
-            outcome = asyncio.run(run_job(job, keeper, meter, known=known, progress=progress))
-    write_table(paired_table(outcome.results), output)
-    document = describe_run(job, outcome, meter)
+            finished = asyncio.run(run_job(job, keeper, meter, known=known, progress=progress))
+    write_table(paired_table(finished.results), output)
+    document = describe_run(job, finished, meter)
     write_manifest(document, manifest_path(output))
     if as_json:
         print_json({"table": str(output), "store": str(place), **document})
     else:
         show_run(output, document)
-    if outcome.n_failed:
+    if finished.n_failed:
         again = "a next run asks them again"
-        click.echo(f"warning: {outcome.n_failed} calls have no answer; {again}", err=True)
-        if outcome.n_failed == outcome.n_sent:
+        click.echo(f"warning: {finished.n_failed} calls have no answer; {again}", err=True)
+        if finished.n_failed == finished.n_sent:
             raise CalibError(
-                f"a run must get an answer to some call; all {outcome.n_sent} failed, the last "
-                f"with: {outcome.last_failure}"
+                f"a run must get an answer to some call; all {finished.n_sent} failed, the last "
+                f"with: {finished.last_failure}"
             )
 
 

@@ -43,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Finished:
     """What a run gave."""
 
     results: tuple[Elicitation, ...]
@@ -168,7 +168,7 @@ async def run_job(
     *,
     known: Mapping[str, Reply],
     progress: Callable[[Reply], None] = lambda _reply: None,
-) -> Outcome:
+) -> Finished:
     """Ask what has no reply, keep it, and read all answers.
 
     Parameters
@@ -203,7 +203,7 @@ async def run_job(
             replies = await send_missing(job.work, known, model.clients, sender)
             sent = sender.replies
     failures = [reply.detail for reply in sent.values() if reply.outcome == "failed"]
-    return Outcome(
+    return Finished(
         results=answers(job.work, replies),
         n_from_store=len(known),
         n_failed=len(failures),

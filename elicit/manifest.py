@@ -15,7 +15,7 @@ from calib.errors import CalibError
 from calib.files import atomic_file
 from elicit.budget import Meter
 from elicit.connect import without_secrets
-from elicit.job import Job, Outcome
+from elicit.job import Finished, Job
 from elicit.position import position_effects, reversal_distance
 from elicit.table import Elicitation
 
@@ -28,7 +28,7 @@ def manifest_path(table: Path) -> Path:
     return table.with_name(f"{table.name}.manifest.json")
 
 
-def describe_run(job: Job, outcome: Outcome, meter: Meter) -> dict[str, Any]:
+def describe_run(job: Job, finished: Finished, meter: Meter) -> dict[str, Any]:
     """The manifest of a run as plain values; undefined numbers are None.
 
     It holds the name of the variable with the API key, never the key.
@@ -56,9 +56,13 @@ def describe_run(job: Job, outcome: Outcome, meter: Meter) -> dict[str, Any]:
             {"name": one.name, "version": one.version, "sha256": one.digest}
             for one in job.templates
         ],
-        "settings": [describe_setting(result) for result in outcome.results],
+        "settings": [describe_setting(result) for result in finished.results],
         "calls": describe_calls(meter)
-        | {"requests": len(job.work.requests), "from_store": outcome.n_from_store},
+        | {
+            "requests": len(job.work.requests),
+            "requests_sha256": _requests_hash(job),
+            "from_store": finished.n_from_store,
+        },
         "versions": versions(),
     }
 
@@ -116,6 +120,11 @@ def versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             found[name] = None
     return found
+
+
+def _requests_hash(job: Job) -> str:
+    """Of everything that was asked, whichever files it was read from."""
+    return hashlib.sha256("\n".join(sorted(job.work.requests)).encode("ascii")).hexdigest()
 
 
 def _reversal(result: Elicitation) -> float:

@@ -11,7 +11,7 @@ from survey_files import write_survey
 
 from calib.errors import CalibError, DataError
 from elicit.budget import Meter, Prices
-from elicit.job import Job, Outcome, forecast, read_job, run_job
+from elicit.job import Finished, Job, forecast, read_job, run_job
 from elicit.send import Memory, StoppedError
 from elicit.table import paired_table
 from elicit.types import Reply
@@ -24,7 +24,7 @@ def job(folder: Path, *, model: Mapping[str, object] = FAKE, **ask: object) -> J
     return read_job(write_survey(folder / "survey.toml", model=model, ask=ask))
 
 
-def run(job: Job, memory: Memory, meter: Meter | None = None) -> Outcome:
+def run(job: Job, memory: Memory, meter: Meter | None = None) -> Finished:
     known = memory.get_many(list(job.work.requests))
     return asyncio.run(run_job(job, memory, meter or Meter(), known=known))
 

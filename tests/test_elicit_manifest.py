@@ -27,8 +27,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     job = read_job(survey, seed=5)
     meter = Meter(prices=Prices(1.0, 1.0))
-    outcome = asyncio.run(run_job(job, Memory(), meter, known={}))
-    return describe_run(job, outcome, meter)
+    finished = asyncio.run(run_job(job, Memory(), meter, known={}))
+    return describe_run(job, finished, meter)
 
 
 def test_it_names_what_the_table_was_made_from(document: dict[str, Any]) -> None:
@@ -48,6 +48,23 @@ def test_it_counts_calls_tokens_and_money(document: dict[str, Any]) -> None:
     assert calls["made"] == calls["requests"] == 4 * 2 * (1 + 3)
     assert calls["from_store"] == calls["failed"] == 0
     assert calls["cost"] == pytest.approx((calls["tokens_in"] + calls["tokens_out"]) / 1e6)
+
+
+def test_another_wording_is_told_by_the_hash_of_what_was_asked(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    def asked(**changed: Any) -> str:
+        survey = write_survey(
+            tmp_path / "survey.toml",
+            model={"fake": {"position_bias": BIAS, "mass": 0.9}},
+            ask={"elicitation": ["logprob", "verbalized"], "orders": "both"} | changed,
+        )
+        job = read_job(survey, seed=5)
+        finished = asyncio.run(run_job(job, Memory(), Meter(), known={}))
+        return str(describe_run(job, finished, Meter())["calls"]["requests_sha256"])
+
+    assert asked() == document["calls"]["requests_sha256"]
+    assert asked(template="base") != asked()
 
 
 def test_it_says_mass_and_position_effect(document: dict[str, Any]) -> None:
