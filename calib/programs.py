@@ -85,12 +85,9 @@ def _compile(lowered: Any) -> Any:
     """From the folder where it is there, else by the compiler; the folder never stops a fit."""
     folder = cache_folder()
     config: Any = jax.config
+    theirs = config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache
     # A user's own settings of JAX's cache come first.
-    if (
-        folder is None
-        or config.jax_compilation_cache_dir
-        or not config.jax_enable_compilation_cache
-    ):
+    if folder is None or theirs:
         return lowered.compile()
     try:
         desk = _laid_out(folder)
