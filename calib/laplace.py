@@ -20,7 +20,8 @@ from scipy.optimize import brentq, minimize
 from calib.errors import FitError
 from calib.models import SPREAD_OF, dirichlet_regression
 from calib.prior import Gamma
-from calib.sampling import Samples, Start, compiled
+from calib.programs import compiled
+from calib.sampling import Samples, Start
 
 LOCAL: Final = "question_unit"
 """The one site with values for each question; given the others, questions are independent."""

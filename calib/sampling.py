@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import jax
@@ -14,6 +13,8 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import NUTS
 from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy, unconstrain_fn
+
+from calib.programs import compiled
 
 
 class Samples(NamedTuple):
@@ -61,9 +62,6 @@ STATS: Final = {
 START_ENERGY: Final = 1e12
 """Said of where a chain starts: more than anywhere else, so that its first step leads away."""
 
-_compiled: dict[Any, Any] = {}
-_compiling = Lock()
-
 
 def sample(
     model: Callable[[Any], None], data: Any, start: Start, *, plan: Plan, seed: int
@@ -71,7 +69,8 @@ def sample(
     """Draw from the posterior of ``model(data)``; call with 64-bit JAX switched on.
 
     The program is compiled once for each model, plan and set of array shapes; further fits
-    of the same shapes, such as the folds of a cross-validation, start at once.
+    of the same shapes, such as the folds of a cross-validation, start at once, and those of
+    later processes without compiling (``calib.programs``).
     """
     keys = jax.random.split(jax.random.key(seed), plan.n_chains)
     program = compiled((model, plan), _chain(model, plan), keys[0], data, start)
@@ -85,20 +84,6 @@ def sample(
     sites, stats = jax.tree.map(lambda *arrays: np.stack(arrays), *chains)
     stats["lp"] = -stats["lp"]
     return Samples(sites, stats)
-
-
-def compiled(name: Hashable, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function, compiled once for its name and the shapes of its arguments.
-
-    Whatever else the function depends on belongs in the name.
-    """
-    leaves, structure = jax.tree.flatten(arguments)
-    shapes = tuple((jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves)
-    with _compiling:
-        known = (name, structure, shapes)
-        if known not in _compiled:
-            _compiled[known] = jax.jit(function).lower(*arguments).compile()
-        return _compiled[known]
 
 
 def _mass(reach: dict[str, jax.Array], covariance: dict[str, jax.Array]) -> dict[str, Any]:

@@ -8,18 +8,22 @@ side are NaN. Shares are zero off the mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import gammaln, logsumexp, rel_entr, xlogy
 
-from calib.opinions import Index, close
+from calib.opinions import Index
+from calib.rowblocks import along_scale, by_block, difference
 
 KL_FLOOR: Final = 1e-3
 """Least predicted share under ``kl_1e3``; the floor is part of the score's name."""
 TIE_TOLERANCE: Final = 1e-9
 """Shares closer than this are equal: dividing by a sum moves the last bits."""
+
+Part = Any
+"""A block of one of a score's arrays, [option, row]."""
 
 
 def w1(
@@ -40,9 +44,16 @@ def w1(
     >>> w1(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 0.5, 0.5]]), places, mask)
     array([0.625])
     """
-    along = _along_scale(p_human, p_predicted, places, mask)
-    distance = (np.abs(along.human - along.predicted) * along.gap).sum(axis=1)
-    return np.where(_without_places(places), tv(p_human, p_predicted), distance)
+
+    def score(human: Part, predicted: Part, places: Part, mask: Part) -> Float[np.ndarray, " part"]:
+        differ = difference(human, predicted)
+        along = along_scale(differ, places, mask)
+        moved = np.abs(along.difference)
+        moved *= along.gap
+        np.abs(differ, out=differ)
+        return np.where(along.placed, moved.sum(axis=0), 0.5 * differ.sum(axis=0))
+
+    return by_block(score, p_human, p_predicted, places, mask)
 
 
 def opinion_alignment(distance: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
@@ -72,9 +83,19 @@ def kl_1e3(
     >>> kl_1e3(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]), mask).round(6)
     array([0.693147])
     """
-    floored = close(np.maximum(p_predicted, KL_FLOOR), mask)
-    divergence: np.ndarray = rel_entr(p_human, floored).sum(axis=1)
-    return divergence
+
+    def score(human: Part, predicted: Part, mask: Part) -> Float[np.ndarray, " part"]:
+        floored = np.maximum(predicted, KL_FLOOR, out=np.empty(human.shape))
+        total = (floored * mask).sum(axis=0)
+        ratio = np.multiply(human, total, out=np.empty(human.shape))
+        ratio /= floored
+        # 0 log 0 is 0; the least positive number stands for the 0 in the logarithm.
+        np.maximum(ratio, np.finfo(float).tiny, out=ratio)
+        np.log(ratio, out=ratio)
+        ratio *= human
+        return ratio.sum(axis=0)
+
+    return by_block(score, p_human, p_predicted, mask)
 
 
 def tv(
@@ -85,8 +106,13 @@ def tv(
     >>> tv(np.array([[0.5, 0.5]]), np.array([[0.75, 0.25]]))
     array([0.25])
     """
-    distance: np.ndarray = 0.5 * np.abs(p_human - p_predicted).sum(axis=1)
-    return distance
+
+    def score(human: Part, predicted: Part) -> Float[np.ndarray, " part"]:
+        differ = difference(human, predicted)
+        np.abs(differ, out=differ)
+        return 0.5 * differ.sum(axis=0)
+
+    return by_block(score, p_human, p_predicted)
 
 
 def jsd(
@@ -124,15 +150,17 @@ def rps(
     >>> rps(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]), places, mask)
     array([0.5])
     """
-    along = _along_scale(p_human, p_predicted, places, mask)
-    step = along.gap > 0
-    total = np.where(step, (along.human - along.predicted) ** 2, 0.0).sum(axis=1)
-    n_steps = step.sum(axis=1)
-    total[np.isnan(p_human + p_predicted).any(axis=1)] = np.nan
-    score: np.ndarray = np.divide(
-        total, n_steps, out=np.full_like(total, np.nan), where=n_steps > 0
-    )
-    return score
+
+    def score(human: Part, predicted: Part, places: Part, mask: Part) -> Float[np.ndarray, " part"]:
+        differ = difference(human, predicted)
+        along = along_scale(differ, places, mask)
+        step = along.gap > 0
+        total = (step * along.difference**2).sum(axis=0)
+        n_steps = step.sum(axis=0)
+        total[np.isnan(differ).any(axis=0)] = np.nan
+        return np.divide(total, n_steps, out=np.full_like(total, np.nan), where=n_steps > 0)
+
+    return by_block(score, p_human, p_predicted, places, mask)
 
 
 def mse(
@@ -148,38 +176,6 @@ def mse(
     array([0.25])
     """
     return _mean_of_options((p_human - p_predicted) ** 2, mask)
-
-
-class _AlongScale(NamedTuple):
-    """Cumulative functions at each option but the last, and the distance to the next."""
-
-    human: Float[np.ndarray, "row step"]
-    predicted: Float[np.ndarray, "row step"]
-    gap: Float[np.ndarray, "row step"]
-
-
-def _along_scale(
-    p_human: Float[np.ndarray, "row option"],
-    p_predicted: Float[np.ndarray, "row option"],
-    places: Float[np.ndarray, "row option"],
-    mask: Bool[np.ndarray, "row option"],
-) -> _AlongScale:
-    """Options in the order of their places; rows without places have no gaps."""
-    # Padding goes to the end of its row's scale, at no distance from it.
-    placed = np.where(mask & ~_without_places(places)[:, None], places, -np.inf)
-    end = placed.max(axis=1, keepdims=True)
-    placed = np.where(np.isneginf(placed), np.where(np.isneginf(end), 0.0, end), placed)
-    order = np.argsort(placed, axis=1, kind="stable")
-    return _AlongScale(
-        np.cumsum(np.take_along_axis(p_human, order, axis=1), axis=1)[:, :-1],
-        np.cumsum(np.take_along_axis(p_predicted, order, axis=1), axis=1)[:, :-1],
-        np.diff(np.take_along_axis(placed, order, axis=1), axis=1),
-    )
-
-
-def _without_places(places: Float[np.ndarray, "row option"]) -> Bool[np.ndarray, " row"]:
-    without: np.ndarray = np.isnan(places).all(axis=1)
-    return without
 
 
 PointScore = Callable[

