@@ -24,16 +24,22 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @click.option("-o", "--output", required=True, type=DATA, metavar="HUMAN", help="Table to write.")
 @click.option(
     "--groups", metavar="NAMES", callback=_names,
-    help="Variables that divide the respondents, separated by commas; everybody together is "
-    "always a group.",
+    help="Variables that divide the respondents, separated by commas; without it those of the "
+    "coding. Everybody together is always a group.",
 )  # fmt: skip
 @click.option(
     "--items", metavar="NAMES", callback=_names,
-    help="Variables that are questions; without it all others that can be.",
+    help="Variables that are questions; without it those of the coding, or all others that can be.",
 )  # fmt: skip
-@click.option("--weight", metavar="NAME", help="Variable that holds the weights.")
+@click.option(
+    "--weight", metavar="NAME", help="Variable that holds the weights; else the coding's."
+)
 @click.option("--survey", metavar="NAME", help="Name of the survey; else the file's.")
-@click.option("--coding", type=DATA, help="TOML file of wordings, scales, labels, recodes.")
+@click.option(
+    "--coding", type=DATA, metavar="FILE",
+    help="TOML file of wordings, scales, labels, recodes, or the name of a shipped one: wvs7, "
+    "wgm2018.",
+)  # fmt: skip
 @click.option("--strata", metavar="NAME", help="Variable of the strata, for standard errors.")
 @click.option("--psu", metavar="NAME", help="Variable of the primary sampling units.")
 @click.option("--encoding", metavar="NAME", help="Of the texts in SOURCE, e.g. latin-1.")
@@ -64,7 +70,7 @@ def survey(
     table_format(output)
     found = human_side(
         source,
-        groups=groups or (),
+        groups=groups,
         items=items,
         weight=weight,
         survey=survey,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any, Final
 
 from calib.errors import DataError, Fault
 from calib.importers.finder import number_of
+from calib.microdata.layers import KINDS, expand, read_layers
 from calib.microdata.read import Value
 from calib.survey import SCALES
 
-NO_ANSWER: Final = ("missing", "dont_know", "refused", "other")
-"""What a code may stand for instead of an answer; ``missing`` is left out of all counts."""
+NO_ANSWER: Final = KINDS[1:]
+"""What a code may stand for instead of an answer."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,14 @@ class Coding:
     """All that a coding file says."""
 
     survey: str | None = None
+    items: tuple[str, ...] | None = None
+    """The variables that are questions, unless a caller names others; all others if None."""
+    groups: tuple[str, ...] = ()
+    """The variables that divide respondents, unless a caller names others."""
+    weight: str | None = None
+    """The column of weights, unless a caller names another."""
+    optional: frozenset[str] = frozenset()
+    """Variables named above or below that a file may lack."""
     missing: tuple[Value, ...] = ()
     """Codes or labels that are no answer in any variable."""
     unlabelled: str | None = None
@@ -66,7 +74,12 @@ class Coding:
 
 
 def read_coding(path: Path | None) -> Coding:
-    """Read a coding file; an empty one if None.
+    """Read a coding file, with what it is based on; an empty one if None.
+
+    Parameters
+    ----------
+    path
+        A file, or the name of a shipped coding (``wvs7``) where there is no such file.
 
     Raises
     ------
@@ -75,13 +88,9 @@ def read_coding(path: Path | None) -> Coding:
     """
     if path is None:
         return Coding()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        fault = Fault("a coding is a TOML file in UTF-8", str(error)[:200], "correct the file")
-        raise DataError(fault, file=path) from None
+    found = read_layers(path)
     faults: list[Fault] = []
-    coding = _coding(_Entries(content, "", faults))
+    coding = _coding(_Entries(found.content, "", faults), found.optional)
     if faults:
         raise DataError(faults, file=path)
     return coding
@@ -140,7 +149,7 @@ def as_code(value: object) -> Value:
     return str(value).strip() if number is None else number
 
 
-def _coding(entries: _Entries) -> Coding:
+def _coding(entries: _Entries, optional: frozenset[str]) -> Coding:
     def inside(name: str) -> _Entries:
         return _Entries(entries.table(name), name, entries.faults)
 
@@ -156,8 +165,13 @@ def _coding(entries: _Entries) -> Coding:
             re.compile(one)
         except re.error as error:
             patterns.fail(f"a pattern is a regular expression ({error})", one)
+    items = expand(map(str, entries.array("items"))) if "items" in entries.left else None
     coding = Coding(
         survey=entries.text("survey"),
+        items=items,
+        groups=expand(map(str, entries.array("groups"))),
+        weight=entries.text("weight") or None,
+        optional=optional,
         missing=tuple(map(as_code, entries.array("missing"))),
         unlabelled=entries.text("unlabelled", "codes"),
         patterns=labels,
@@ -169,6 +183,8 @@ def _coding(entries: _Entries) -> Coding:
     )
     if (coding.weight_by is None) != (not coding.weight_of):
         weights.fail("weights has by, a variable, and use, a weight for each of its values", {})
+    if coding.weight is not None and coding.weight_by is not None:
+        entries.fail("the weight is said once", f"weight {coding.weight} and [weights] by")
     for each in (entries, weights, design, patterns):
         each.done()
     return coding
@@ -176,7 +192,7 @@ def _coding(entries: _Entries) -> Coding:
 
 def _variable(entries: _Entries) -> Variable:
     kinds: dict[Value, str] = {}
-    for kind in ("substantive", *NO_ANSWER):
+    for kind in KINDS:
         kinds |= {as_code(code): kind for code in entries.array(kind)}
     cut = entries.array("cut")
     if not all(isinstance(one, int | float) for one in cut) or list(cut) != sorted(set(cut)):

@@ -79,7 +79,8 @@ def cut_groups(
         if isinstance(code, float) and kind_of(label, patterns) != "substantive"
     ]
     said = {**dict.fromkeys(coding.missing, "missing"), **variable.kinds}
-    no_answer += [code for code in said if isinstance(code, float)]
+    no_answer += [code for code, kind in said.items()
+                  if isinstance(code, float) and kind != "substantive"]  # fmt: skip
     declared = [code for code in np.unique(numbers[np.isfinite(numbers)]).tolist()
                 if column.is_missing(code)]  # fmt: skip
     numbers = np.where(np.isin(numbers, [*no_answer, *declared]), np.nan, numbers)

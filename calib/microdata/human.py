@@ -41,7 +41,7 @@ class Human:
 def human_side(
     path: str | Path,
     *,
-    groups: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
     items: Sequence[str] | None = None,
     weight: str | None = None,
     survey: str | None = None,
@@ -60,12 +60,14 @@ def human_side(
     path
         See ``calib.microdata.read.open_source``.
     groups
-        Variables that divide respondents; everybody, ``all: all``, is always there.
+        Variables that divide respondents; the coding's if None. Everybody, ``all: all``, is
+        always there.
     items
-        Variables that are questions; all others if None, those that cannot be questions
-        being left out and named.
+        Variables that are questions; the coding's if None, all others if it names none. Those
+        that cannot be questions are then left out and named.
     weight
-        Column of weights; all respondents weigh the same if None and ``coding`` names none.
+        Column of weights; the coding's if None, and if there is none all respondents weigh
+        the same.
     survey
         Its name; the coding's or the file's if None.
     strata, psu
@@ -80,6 +82,7 @@ def human_side(
     """
     coding = coding or Coding()
     source = open_source(path, encoding)
+    weight = coding.weight if weight is None else weight
     plan, faults = plan_columns(
         source, coding, groups=groups, items=items, weight=weight, strata=strata, psu=psu
     )
@@ -178,12 +181,14 @@ def _items(
     survey: str,
 ) -> tuple[dict[str, Item], dict[str, str], list[Fault]]:
     settled: dict[str, Item] = {}
-    left_out: dict[str, str] = {}
+    left_out = dict(plan.absent)
     faults: list[Fault] = []
     for name in plan.items:
         variable, values = coding.of(name), encoded.dictionaries[name]
         found = meanings(source, encoded, name, coding, patterns)
         why = why_no_item(values, found, variable)
+        if why is None and not plan.named and not any(one.written for one in found.answers):
+            why = "nobody answered"
         if why is not None and plan.named:
             faults.append(
                 Fault(

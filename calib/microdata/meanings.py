@@ -59,12 +59,14 @@ def meanings(
 
     The coding goes first, by code or by label; then the file's labels and declarations of
     missing codes; then patterns of labels. A code that the file declares missing and whose
-    label says that somebody refused or does not know stays apart as that.
+    label says that somebody refused or does not know stays apart as that. A code that the
+    coding or the file labels as an answer is one, whether or not somebody gave it.
     """
     column, variable = source.columns[name], coding.of(name)
     found = encoded.dictionaries[name] or ()
     observed, numeric = _codes(found, coding)
-    coded: dict[Value, list[Value]] = {code: [] for code in column.labels}
+    own = variable.labels if numeric else {}
+    coded: dict[Value, list[Value]] = {code: [] for code in [*column.labels, *own]}
     for value, code in zip(found, observed, strict=True):
         coded.setdefault(code, []).append(value)
     declared = {**dict.fromkeys(coding.missing, "missing"), **variable.kinds}
@@ -82,6 +84,9 @@ def meanings(
             kind = _kind(code, new or label, patterns) if named else "substantive"
             if kind == "substantive" and column.is_missing(code) and new is None:
                 kind = "missing"
+        # The coding may name codes of no answer that files of other formats write otherwise.
+        if kind != "substantive" and not values and code not in column.labels:
+            continue
         one = Meaning(tuple(values), code, new or label, kind, new is not None, not named)
         result.append(one)
         if not named and kind == "substantive" and values:
