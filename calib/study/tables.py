@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from calib.disclosure import benchmark_status
 from calib.files import atomic_file, write_table
 from calib.sources import sources_label
 from calib.study.aggregate import summary_rows
@@ -34,6 +35,7 @@ def write_tables(store: Store) -> None:
     results = store.results(cell["key"] for cell in cells)
     frame = results_frame(results)
     write_table(frame, store.folder / RESULTS)
+    found = summaries(frame, results, list(document.get("left_out", {})))
     summary = plain(
         {
             "study": document["plan"]["name"],
@@ -45,7 +47,8 @@ def write_tables(store: Store) -> None:
             "cells": len(document["cells"]),
             "done": len(results),
             "failed": list(_failed(results)),
-            **summaries(frame, results, list(document.get("left_out", {}))),
+            "benchmark_status": benchmark_status(found["rows"]),
+            **found,
         }
     )
     text = json.dumps(summary, ensure_ascii=False, indent=1, allow_nan=False)
