@@ -18,6 +18,7 @@ from calib.survey import Setting
 K: Final = "Kambhatla et al."
 M: Final = "Meister et al."
 PUBLISHED: Final = ("ridge", "lasso", "forest")
+OURS: Final = ("dirichlet", "dirichlet-laplace")
 FEW: Final = "10"
 Values = Float[np.ndarray, " resample"]
 
@@ -156,7 +157,7 @@ def calibrators(outcome: Outcome, table: str) -> list[str]:
         if name in there
     }
     best = [min(of, key=lambda name: (np.isnan(of[name]), of[name]))] if of else []
-    return [*best, *(["dirichlet"] if "dirichlet" in there else [])]
+    return [*best, *(name for name in OURS if name in there)]
 
 
 def alignment(w1: Means) -> Means:
