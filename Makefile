@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-slow lint benchmarks docs clean
+.PHONY: help demo test test-slow lint benchmarks studies docs clean
 
 help:
 	@echo "make demo       the whole path, offline, on real answers and a real local LLM"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-slow  the statistical suites"
 	@echo "make lint       ruff and mypy"
 	@echo "make benchmarks DATA=folder  held-out figures of real tables (hours)"
+	@echo "make studies DATA=folder     the shipped studies and what holds of the papers (hours)"
 	@echo "make docs       documentation in docs/_build/html"
 	@echo "make clean      remove the environment and everything built"
 
@@ -35,6 +36,14 @@ benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.heldout report
 	$(BIN)/python -m benchmarks.ablation run $(DATA)
 	$(BIN)/python -m benchmarks.ablation report
+
+studies: $(VENV)/installed-dev
+	for name in main meister data_efficiency per_group joint few_shot; do \
+	  $(BIN)/calib study run benchmarks/studies/$$name.toml --data $(DATA) -o studies/$$name || exit; \
+	  $(BIN)/calib report studies/$$name -o studies/$$name.html || exit; \
+	done
+	$(BIN)/python -m benchmarks.findings studies/main studies/meister studies/data_efficiency \
+	  studies/per_group studies/joint studies/few_shot
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from calib.cli_card import card
 from calib.cli_decide import decide
 from calib.cli_import import import_table
 from calib.cli_population import combine, design, poststratify
@@ -386,6 +387,7 @@ def _read(
         raise error.in_file(table) from None
 
 
+main.add_command(card)
 main.add_command(decide)
 main.add_command(import_table)
 main.add_command(survey)

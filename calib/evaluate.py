@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from calib.base import REGISTRY, Calibrator
+from calib.disclosure import benchmark_status
 from calib.errors import DataError, Fault
 from calib.files import atomic_folder
 from calib.heldout import HeldOut, held_out
@@ -75,6 +76,7 @@ class Evaluation:
                 "folds": self.folds,
                 "data_hash": self.data_hash,
                 "versions": library_versions(),
+                "benchmark_status": benchmark_status(self.rows),
                 "rows": self.rows,
                 "differences": self.differences,
                 "counts": self.counts,

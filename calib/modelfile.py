@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from calib.base import REGISTRY, Calibrator, make_calibrator
@@ -18,7 +19,7 @@ from calib.errors import DataError, Fault
 from calib.files import atomic_folder
 from calib.paired import Counts, Paired
 from calib.rules import ANSWER_KEY
-from calib.survey import QuestionKey, Setting
+from calib.survey import Group, QuestionKey, Setting
 from calib.table import COLUMNS
 from calib.trivial import TrainMean
 
@@ -46,6 +47,24 @@ class SavedModel:
     """Cells that were learnt from."""
     counts: Counts
     versions: Mapping[str, str | None]
+    groups: tuple[Group, ...] | None
+    """That were learnt from; None in models of before this was kept, as ``n_human``."""
+    n_human: Mapping[str, Any] | None
+    """See ``respondents``."""
+
+
+def respondents(training: Paired) -> dict[str, Any]:
+    """Effective respondents behind the cells: least, median and most; cells with none known.
+
+    Undefined (null) where no n is known.
+    """
+    n = np.full(len(training), np.nan) if training.human.n is None else training.human.n
+    known = n[~np.isnan(n)]
+    ends = np.quantile(known, [0, 0.5, 1]).tolist() if len(known) else [None] * 3
+    return {
+        **dict(zip(("least", "median", "most"), ends, strict=True)),
+        "cells_with_unknown_n": int(np.isnan(n).sum()),
+    }
 
 
 def library_versions() -> dict[str, str | None]:
@@ -100,6 +119,8 @@ def save_model(
         "n_cells": len(training),
         "n_questions": len(training.index.questions),
         "counts": dict(paired.counts),
+        "groups": [list(group) for group in training.index.groups],
+        "n_human": respondents(training),
         "questions": [list(key) for key in training.index.question_keys],
         "state": calibrator.state(),
         "train_mean": train_mean.state(),
@@ -169,6 +190,8 @@ def _saved(folder: Path, content: Mapping[str, Any]) -> SavedModel:
         n_cells=content["n_cells"],
         counts=content["counts"],
         versions=content["versions"],
+        groups=tuple(Group(*one) for one in content["groups"]) if "groups" in content else None,
+        n_human=content.get("n_human"),
     )
 
 

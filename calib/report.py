@@ -12,6 +12,7 @@ from typing import Any, Final
 import pandas as pd
 
 from calib import plots, posterior_plots
+from calib.disclosure import DISCLOSURE, MEANINGS, benchmark_status
 from calib.errors import DataError, Fault
 from calib.files import atomic_file
 from calib.table import read_frame
@@ -140,12 +141,14 @@ def write_report(folder: Path, out: Path) -> None:
         _section(name, folder, results, cells, predictions, seed, detailed=i < MOST_DETAILED)
         for i, name in enumerate(sources)
     ]
+    status = benchmark_status(results["rows"])
     html = (
         environment()
         .get_template("report.html.j2")
         .render(
             about=about,
             results=results,
+            disclosure=(*DISCLOSURE, status, MEANINGS[status]),
             versions=list(_flat(results.get("versions") or {})),
             columns=HEADLINE,
             sections=sections,

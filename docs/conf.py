@@ -87,6 +87,8 @@ def _lists(_app: Sphinx, page: str, source: list[str]) -> None:
         lines = source[0].splitlines()
         source[0] = "\n".join(x for x in lines if "*" not in x or [*HERE.glob(f"{x}.md")])
     if page == "figures":
+        if not (RESULTS / "findings.md").exists():
+            source[0] += "\nThe findings of the studies were not made for this version.\n"
         for path in sorted(RESULTS.glob("*.md")):
             place = f"../benchmarks/results/{path.name}"
             source[0] += f"\n```{{include}} {place}\n:heading-offset: 1\n```\n"

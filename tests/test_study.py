@@ -312,7 +312,16 @@ SHIPPED = Path(__file__).parents[1] / "benchmarks" / "studies"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "n_cells"), [("main", 600), ("data_efficiency", 450), ("transfer", 1560)]
+    ("name", "n_cells"),
+    [
+        ("main", 600),
+        ("data_efficiency", 450),
+        ("transfer", 1560),
+        ("per_group", 720),
+        ("joint", 480),
+        ("meister", 1800),
+        ("few_shot", 1920),
+    ],
 )
 def test_shipped_studies_are_possible(name: str, n_cells: int, real_data: Path) -> None:
     from calib.study.plan import read_study

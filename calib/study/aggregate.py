@@ -13,6 +13,7 @@ from calib.acts import ACT_OF_SCORE
 from calib.rules import QUESTION_KEY
 from calib.scores import opinion_alignment
 from calib.study.cells import SCORES, SPREADS
+from calib.study.shape import SHAPES, ratios
 from calib.summary import resampled_interval
 
 REFERENCES: Final = ("identity", "train-mean")
@@ -44,11 +45,11 @@ def summary_rows(
     notes
         From ``calib.study.tables.notes_of``.
     """
-    by_question = _by_question(frame)
+    by_question = sums_by_question(frame)
     return [_row(key, note, by_question, notes) for key, note in notes.items()]
 
 
-def _by_question(frame: pd.DataFrame) -> dict[Row, pd.DataFrame]:
+def sums_by_question(frame: pd.DataFrame) -> dict[Row, pd.DataFrame]:
     """Sums by question, over parts and seeds, of each row of the summary."""
     keys = ["table", "sources", "target", "split", "size", "calibrator"]
     sums = [name for name in frame if name.startswith(("sum_", "n_"))]
@@ -94,6 +95,9 @@ def _row(
     for name in SPREADS:
         total = own[f"sum_{name}"].sum(min_count=1)
         row[name] = float(total / cells.sum())
+    row["shape"] = ratios(
+        {name: float(own[f"sum_shape_{name}"].sum(min_count=1)) for name in SHAPES}
+    )
     row["minus"] = {}
     for reference in REFERENCES:
         other = (table, sources, target, split, size, reference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from calib import heldout, scores
 from calib.errors import CalibError
 from calib.opinions import Opinions
 from calib.study.grid import Batch, Job
+from calib.study.shape import shape_sums
 
 SCORES: Final = (*scores.SCORES, "mse")
 """Point scores of a cell; ``mse`` is that of the mean act."""
@@ -79,7 +80,11 @@ def _scored(job: Job, batch: Batch) -> tuple[dict[str, Any], float]:
         "trusted": part.trusted,
         "problems": list(part.problems),
         "questions": _by_question(
-            human, part.own_act | squared, part.mean_act | squared, part.spread
+            human,
+            part.own_act | squared,
+            part.mean_act | squared,
+            part.spread,
+            shape_sums(human, part.probs),
         ),
     }
     return found, part.fit_seconds
@@ -90,6 +95,7 @@ def _by_question(
     own: heldout.PerRow,
     mean: heldout.PerRow,
     spread: heldout.PerRow | None,
+    shape: Mapping[str, Float[np.ndarray, " question"]],
 ) -> list[dict[str, Any]]:
     """Sums over each question's cells; ``rps_cells`` are those that have an RPS."""
     index = human.index
@@ -107,6 +113,7 @@ def _by_question(
                     f"{int((~np.isfinite(scored)).sum())} without; fit another calibrator"
                 )
             columns[f"{place} {name}"] = _sums(scored, number)
+    columns |= {f"shape {name}": sums for name, sums in shape.items()}
     rows = []
     for at, question in enumerate(index.questions):
         row: dict[str, Any] = {

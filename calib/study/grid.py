@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from calib.evaluate import folds_of_questions, questions_of
 from calib.modelfile import table_hash
 from calib.paired import Paired, settings_of
 from calib.sources import sources_label
+from calib.study.common import common_cells
 from calib.study.plan import StudyPlan, TablePlan, Variant
 from calib.study.sides import Sides, dates_of, pairs_of, placed, selections_of, sides_of
 from calib.study.splits import Part, Questions, first_questions, parts_of, training_order
@@ -90,6 +92,8 @@ class Grid:
     tables: Mapping[str, str]
     """Content hash by name."""
     batches: tuple[Batch, ...]
+    left_out: Mapping[str, Mapping[str, int]]
+    """Of tables with ``cells = "common"``: counts of ``calib.study.common``."""
 
     @property
     def cells(self) -> list[Cell]:
@@ -114,6 +118,7 @@ def expand(plan: StudyPlan, folder: Path) -> Grid:
     faults: list[Fault] = []
     batches: list[Batch] = []
     hashes: dict[str, str] = {}
+    left_out: dict[str, dict[str, int]] = {}
     for table in plan.tables:
         path = folder / table.path
         try:
@@ -122,24 +127,33 @@ def expand(plan: StudyPlan, folder: Path) -> Grid:
         except DataError as error:
             faults += [placed(f"table {table.path}", fault) for fault in error.faults]
             continue
+        selections = selections_of(table, settings_of(frame), faults)
+        if table.cells == "common" and selections:
+            try:
+                frame, left_out[table.path] = common_cells(
+                    frame, list(dict.fromkeys(chain.from_iterable(selections)))
+                )
+            except DataError as error:
+                faults += [placed(f"table {table.path}", fault) for fault in error.faults]
+                continue
         hashes[table.path] = table_hash(frame) if not dates else digest(
             [table_hash(frame), sorted([*key, date] for key, date in dates.items())]
         )  # fmt: skip
-        batches += _of_table(plan, table, frame, hashes[table.path], dates, faults)
+        batches += _of_table(plan, table, frame, selections, hashes[table.path], dates, faults)
     if faults:
         raise DataError(list(dict.fromkeys(faults)))
-    return Grid(plan, hashes, tuple(batches))
+    return Grid(plan, hashes, tuple(batches), left_out)
 
 
 def _of_table(
     plan: StudyPlan,
     table: TablePlan,
     frame: pd.DataFrame,
+    selections: Sequence[tuple[Setting, ...]],
     content: str,
     dates: Mapping[QuestionKey, str],
     faults: list[Fault],
 ) -> Iterator[Batch]:
-    selections = selections_of(table, settings_of(frame), faults)
     questions = questions_of(frame)
     pairs: dict[Sides, tuple[Paired, Paired]] = {}
     for seed in plan.seeds:

@@ -29,7 +29,7 @@ def escaped(text: object) -> str:
 def markdown(
     summary: Mapping[str, Any],
     sections: Sequence[Section],
-    disclosure: tuple[str, str],
+    disclosure: tuple[str, str, str, str],
     scores: Scores,
 ) -> Iterator[str]:
     """The lines of the page; its tables hold what the HTML page draws."""
@@ -37,6 +37,12 @@ def markdown(
     if summary["question"]:
         yield from ("", escaped(summary["question"]))
     yield from ("", f"**{disclosure[0]}** {disclosure[1]}")
+    yield from ("", f"benchmark\\_status: **{disclosure[2]}** ({disclosure[3]}).")
+    yield from (
+        f"\nOf {escaped(name)} {counts['cells_left_out']} of {counts['cells']} cells are left "
+        "out, that not every setting answered."
+        for name, counts in summary.get("left_out", {}).items()
+    )
     for section in sections:
         yield from ("", f"## {escaped(section.table)}: {section.what}", "")
         yield from (f"- {escaped(finding)}" for finding in section.findings)
@@ -49,6 +55,14 @@ def markdown(
         yield from ("", "Each setting, with 95 % intervals; Δ is the difference from the raw LLM "
                     "and from the train mean, negative where better:", "")  # fmt: skip
         yield from _rows(section, scores)
+        if section.contrasts:
+            yield from ("", "One way of asking against another on the same cells, a − b "
+                        "(negative: a is better) and TV of a over b, less 1:", "")  # fmt: skip
+            yield from _contrasts(section)
+        if section.shapes:
+            yield from ("", "Predicted over human (largest share below 1 and entropy above 1: "
+                        "flattened), means over settings:", "")  # fmt: skip
+            yield from _shapes(section)
         if section.notes:
             yield from ("", "| setting | calibrator | what | number |", "|---|---|---|---|")
             yield from ("| " + " | ".join(map(escaped, note)) + " |" for note in section.notes)
@@ -103,6 +117,28 @@ def _rows(section: Section, scores: Scores) -> Iterator[str]:
         yield (
             f"| {escaped(setting_name(row))} | {escaped(row['calibrator'])} | {row['size']} "
             f"| {row['n_questions'] or '–'} | " + " | ".join(cells) + " |"
+        )
+
+
+def _contrasts(section: Section) -> Iterator[str]:
+    yield "| calibrator | a | b | over | pairs | Δ W1 | Δ KL | Δ TV | TV ratio − 1 |"
+    yield "|---" * 9 + "|"
+    for one in section.contrasts:
+        cells = [_interval(one["minus"][score], "+.4f") for score in ("w1", "kl_1e3", "tv")]
+        names = (one["calibrator"], one["a"], one["b"], one["over"], one["pairs"])
+        cells = [*map(escaped, names), *cells, _interval(one["ratio"]["tv"], "%")]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _shapes(section: Section) -> Iterator[str]:
+    names = ("peak_ratio", "entropy_ratio", "group_gap_ratio", "neighbour_correlation")
+    yield "| calibrator | largest share | entropy | group differences | errors of neighbours |"
+    yield "|---" * 5 + "|"
+    for calibrator, values in section.shapes:
+        yield (
+            f"| {escaped(calibrator)} | "
+            + " | ".join(show(values[name], ".3f") for name in names)
+            + " |"
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from calib.disclosure import DISCLOSURE, MEANINGS, benchmark_status
 from calib.errors import DataError, Fault
 from calib.evaluate import ALWAYS
 from calib.files import atomic_file
@@ -20,13 +21,9 @@ from calib.study.figures import (
     setting_name,
 )
 from calib.study.markdown import markdown
+from calib.study.speccurve import specification_curve
 from calib.study.store import SUMMARY
 
-DISCLOSURE: Final = (
-    "These are model-based estimates, not respondents.",
-    "No person gave the calibrated answers. A language model's answers were corrected with what "
-    "people answered to other questions; they do not replace asking people.",
-)
 SPLITS: Final[Mapping[str, str]] = {
     "question": "questions held out",
     "survey": "a whole survey held out",
@@ -44,6 +41,13 @@ SCORES: Final[tuple[tuple[str, str, str], ...]] = (
     ("mse", "MSE ↓", ".5f"),
 )
 """Key in summary.json, heading, format."""
+SHAPES: Final[tuple[tuple[str, str, str], ...]] = (
+    ("peak_ratio", "Largest share", ".3f"),
+    ("entropy_ratio", "Entropy", ".3f"),
+    ("group_gap_ratio", "Group differences", ".3f"),
+    ("neighbour_correlation", "Correlation of neighbours' errors", ".3f"),
+)
+"""Key in the ``shape`` of a row, heading, format."""
 SUFFIXES: Final = (".html", ".htm", ".md")
 
 
@@ -62,6 +66,10 @@ class Section:
     rows: Sequence[Mapping[str, Any]]
     notes: Sequence[tuple[str, str, str, str]]
     """Setting, calibrator, what happened, how often."""
+    contrasts: Sequence[Mapping[str, Any]]
+    """One way of asking against another, at the largest training size."""
+    shapes: Sequence[tuple[str, Mapping[str, float]]]
+    """Calibrator and the means over settings of its shape, at the largest training size."""
 
     @property
     def what(self) -> str:
@@ -88,15 +96,18 @@ def write_page(folder: Path, out: Path) -> None:
         )
     summary = _read(folder / SUMMARY)
     sections = list(_sections(summary))
+    status = benchmark_status(summary["rows"])
+    disclosure = (*DISCLOSURE, status, MEANINGS[status])
     if out.suffix.lower() == ".md":
-        text = "\n".join(markdown(summary, sections, DISCLOSURE, SCORES)) + "\n"
+        text = "\n".join(markdown(summary, sections, disclosure, SCORES)) + "\n"
     else:
         page = environment().get_template("study.html.j2")
         text = page.render(
             summary=summary,
             sections=sections,
-            disclosure=DISCLOSURE,
+            disclosure=disclosure,
             scores=SCORES,
+            shapes=SHAPES,
             setting_name=setting_name,
             all_rows=data_uri([_flat(row) for row in summary["rows"]]),
         )
@@ -140,6 +151,12 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[Section]:
             list(_figures(own, f"{Path(table).stem}-{split}")),
             own,
             list(_notes(own)),
+            [
+                one
+                for one in summary.get("contrasts", [])
+                if (one["table"], one["split"], one["size"]) == (table, split, _largest(own))
+            ],
+            list(_shapes(own)),
         )
 
 
@@ -147,7 +164,26 @@ def _figures(rows: Sequence[Mapping[str, Any]], name: str) -> Iterator[Figure]:
     last = [row for row in rows if row["size"] == _largest(rows)]
     found = [before_and_after(last, score, name) for score in ("oa", "kl_1e3")]
     found += [learning_curve(rows, score, name) for score in ("oa", "mse")]
+    found.append(specification_curve(rows, name))
     return (figure for figure in found if figure is not None)
+
+
+def _shapes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Means over the settings that have the figure; left out where none has any."""
+    last = [row for row in rows if row["size"] == _largest(rows)]
+    for calibrator in dict.fromkeys(str(row["calibrator"]) for row in last):
+        own = [row.get("shape") or {} for row in last if row["calibrator"] == calibrator]
+        known = {
+            name: [one[name] for one in own if one.get(name) is not None] for name, _, _ in SHAPES
+        }
+        if any(known.values()):
+            yield (
+                calibrator,
+                {
+                    name: sum(values) / len(values) if values else float("nan")
+                    for name, values in known.items()
+                },
+            )
 
 
 def _findings(every: Sequence[Mapping[str, Any]]) -> Iterator[str]:

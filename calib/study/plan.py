@@ -16,6 +16,7 @@ from calib.study.fields import Fields
 
 SPLITS: Final = ("question", "survey", "group", "model", "elicitation", "date")
 INFERENCES: Final = ("nuts", "laplace", "svi")
+CELLS: Final = ("all", "common")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class TablePlan:
     sources: tuple[str, ...]
     """As ``--sources`` of ``calib evaluate``; each becomes one selection per setting, or one
     of all settings with the word ``all``."""
+    cells: str = "all"
+    """``common``: only those that every selected setting answered."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ class StudyPlan:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        for table in plain["tables"]:
+            # A plan that does not choose is that of folders written before there was a choice.
+            if table["cells"] == "all":
+                del table["cells"]
         return plain
 
 
@@ -106,7 +113,7 @@ def study_plan(document: Mapping[str, Any]) -> StudyPlan:
     plan = StudyPlan(
         name=fields.text("name"),
         question=fields.text("question", ""),
-        tables=_tables(fields, sources),
+        tables=_tables(fields, sources, fields.text("cells", "all", among=CELLS)),
         variants=_variants(fields),
         folds=fields.whole("folds", 5, least=2),
         seeds=fields.wholes("seeds", (0,), least=0),
@@ -119,10 +126,16 @@ def study_plan(document: Mapping[str, Any]) -> StudyPlan:
     return plan
 
 
-def _tables(fields: Fields, sources: tuple[str, ...]) -> tuple[TablePlan, ...]:
+def _tables(fields: Fields, sources: tuple[str, ...], cells: str) -> tuple[TablePlan, ...]:
     plans = []
     for table in fields.tables("tables"):
-        plans.append(TablePlan(table.text("path"), table.texts("sources", sources)))
+        plans.append(
+            TablePlan(
+                table.text("path"),
+                table.texts("sources", sources),
+                table.text("cells", cells, among=CELLS),
+            )
+        )
         if not plans[-1].sources:
             table.fault("a table's settings are selected", "no sources",
                         'give sources = ["prompt=sd"], for all tables or in this one')  # fmt: skip

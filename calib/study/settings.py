@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +19,9 @@ Rows = Sequence[Mapping[str, Any]]
 def over_settings(rows: Rows) -> list[dict[str, Any]]:
     """For each table, split, size and calibrator: its rows over settings, together and apart.
 
-    ``over`` is ``all``, or a part of the setting that its rows share, such as ``prompt=sd``;
-    parts are told where there are several. ``before`` is the raw LLM and ``after`` the
+    ``over`` is ``all``, or a part of the setting that its rows share, such as ``prompt=sd``,
+    or two parts, such as ``elicitation=verbalized, prompt=sd``; parts are told where there are
+    several. ``before`` is the raw LLM and ``after`` the
     calibrator: mean and standard deviation over settings (n − 1 in the denominator; NaN of
     one). ``better`` and ``worse`` count the settings whose 95 % interval of the difference from
     a yardstick is below or above 0. Settings with a failed part are left out and counted.
@@ -40,14 +42,19 @@ def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
     yield "all", rows
-    for number, field in enumerate(Setting._fields):
-        values = [joined_parts([Setting(*one) for one in row["settings"]])[number] for row in rows]
-        distinct = sorted(set(values))
-        for value in distinct if len(distinct) > 1 else ():
-            yield (
-                f"{field}={value}",
-                [row for row, own in zip(rows, values, strict=True) if own == value],
-            )
+    parts = [joined_parts([Setting(*one) for one in row["settings"]]) for row in rows]
+    varied = [at for at in range(len(Setting._fields)) if len({one[at] for one in parts}) > 1]
+    # Of two varied fields, both together are a setting, which has a row of its own.
+    pairs = combinations(varied, 2) if len(varied) > 2 else ()
+    for places in [*((at,) for at in varied), *pairs]:
+        for values in sorted({tuple(one[at] for at in places) for one in parts}):
+            here = [
+                row
+                for row, one in zip(rows, parts, strict=True)
+                if tuple(one[at] for at in places) == values
+            ]
+            names = (Setting._fields[at] for at in places)
+            yield ", ".join(map("=".join, zip(names, values, strict=True))), here
 
 
 def _moments(here: Rows, rows: Rows) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class Store:
             "format_version": FORMAT_VERSION,
             "plan": grid.plan.as_dict(),
             "tables": dict(grid.tables),
+            "left_out": {name: dict(counts) for name, counts in grid.left_out.items()},
             "data": str(data.resolve()),
             "versions": versions,
             "cells": [{"key": cell.key, **cell.as_dict()} for cell in grid.cells],

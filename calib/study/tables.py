@@ -8,11 +8,14 @@ from typing import Any, Final
 
 import pandas as pd
 
+from calib.disclosure import benchmark_status
 from calib.files import atomic_file, write_table
 from calib.sources import sources_label
 from calib.study.aggregate import summary_rows
 from calib.study.cells import SCORES, SPREADS
+from calib.study.contrasts import contrasts
 from calib.study.settings import over_settings
+from calib.study.shape import SHAPES
 from calib.study.store import RESULTS, SUMMARY, Store
 from calib.summary import plain
 from calib.survey import Setting
@@ -32,17 +35,20 @@ def write_tables(store: Store) -> None:
     results = store.results(cell["key"] for cell in cells)
     frame = results_frame(results)
     write_table(frame, store.folder / RESULTS)
+    found = summaries(frame, results, list(document.get("left_out", {})))
     summary = plain(
         {
             "study": document["plan"]["name"],
             "question": document["plan"]["question"],
             "plan": document["plan"],
             "tables": document["tables"],
+            "left_out": document.get("left_out", {}),
             "versions": document["versions"],
             "cells": len(document["cells"]),
             "done": len(results),
             "failed": list(_failed(results)),
-            **summaries(frame, results),
+            "benchmark_status": benchmark_status(found["rows"]),
+            **found,
         }
     )
     text = json.dumps(summary, ensure_ascii=False, indent=1, allow_nan=False)
@@ -50,18 +56,28 @@ def write_tables(store: Store) -> None:
         draft.write_text(text + "\n", encoding="utf-8")
 
 
-def summaries(frame: pd.DataFrame, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows by ``KEYS``, and their means and standard deviations over settings."""
+def summaries(
+    frame: pd.DataFrame, results: Sequence[Mapping[str, Any]], common: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Rows by ``KEYS``, their means and standard deviations over settings, and contrasts.
+
+    ``common`` are the tables of which every setting has the same cells.
+    """
     rows = summary_rows(frame, notes_of(results))
-    return {"rows": rows, "over_settings": over_settings(rows)}
+    return {
+        "rows": rows,
+        "over_settings": over_settings(rows),
+        "contrasts": contrasts(frame, [row for row in rows if row["table"] in common]),
+    }
 
 
 def results_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each cell of the study and test question.
 
     ``sum_*`` are sums over the question's ``n_cells`` answered cells, of each score under its
-    own act; ``sum_mean_act_*`` under the mean; ``sum_rps`` is over ``n_rps_cells``. Columns of
-    intervals are NaN without draws.
+    own act; ``sum_mean_act_*`` under the mean; ``sum_rps`` is over ``n_rps_cells``;
+    ``sum_shape_*`` are those of ``calib.study.shape``. Columns of intervals are NaN without
+    draws.
     """
     rows = [
         {"key": result["key"], **_names(result["cell"])}
@@ -71,6 +87,10 @@ def results_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         | {f"sum_{score}": question["own"][score] for score in SCORES}
         | {f"sum_mean_act_{score}": question["mean"][score] for score in SCORES}
         | {f"sum_{name}": question.get("spread", {}).get(name, float("nan")) for name in SPREADS}
+        | {
+            f"sum_shape_{name}": question.get("shape", {}).get(name, float("nan"))
+            for name in SHAPES
+        }
         for result in results
         if "error" not in result
         for question in result["questions"]
@@ -78,7 +98,7 @@ def results_frame(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns = [
         "key", *KEYS, "part", "seed", "survey", "question_id", "ordered", "n_cells", "n_rps_cells",
         *(f"sum_{score}" for score in SCORES), *(f"sum_mean_act_{score}" for score in SCORES),
-        *(f"sum_{name}" for name in SPREADS),
+        *(f"sum_{name}" for name in SPREADS), *(f"sum_shape_{name}" for name in SHAPES),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
