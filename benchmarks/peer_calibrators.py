@@ -102,9 +102,10 @@ class DirichletMap(Calibrator):
             question = training.index.question_of_row[part.row]
             losses = np.zeros(len(PENALTIES))
             for learn, choose in inner_folds(question, seed):
+                held = [one[choose] for one in data]
+                fitted = None
                 for number, penalty in enumerate(PENALTIES):
-                    fitted = fit_map(*(one[learn] for one in data), penalty)
-                    held = [one[choose] for one in data]
+                    fitted = fit_map(*(one[learn] for one in data), penalty, fitted)
                     losses[number] += -np.sum(held[2] * mapped(held[0], held[1], *fitted)[1])
             self.maps_[part.shape] = fit_map(*data, PENALTIES[int(losses.argmin())])
 
@@ -148,8 +149,12 @@ def fit_map(
     mask: Bool[np.ndarray, "row rank"],
     human: Float[np.ndarray, "row rank"],
     penalty: float,
+    begin: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Float[np.ndarray, "rank rank"], Float[np.ndarray, " rank"]]:
-    """W and b at the least mean cross-entropy with its penalty; convex, so there is one."""
+    """W and b at the least mean cross-entropy with its penalty; convex, so there is one.
+
+    ``begin`` is where the search begins: the identity if None.
+    """
     from scipy.optimize import minimize
 
     size = logs.shape[1]
@@ -165,8 +170,9 @@ def fit_map(
         down = miss.sum(axis=0) + 2 * penalty / size * intercept
         return float(value), np.concatenate([slope.ravel(), down])
 
-    begin = np.concatenate([np.eye(size).ravel(), np.zeros(size)])
-    flat = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 2000}).x
+    weights, intercept = (np.eye(size), np.zeros(size)) if begin is None else begin
+    at = np.concatenate([weights.ravel(), intercept])
+    flat = minimize(loss, at, jac=True, method="L-BFGS-B", options={"maxiter": 2000}).x
     return flat[: size * size].reshape(size, size), flat[size * size :]
 
 
