@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from calib.errors import CalibError, DataError, Fault
 from calib.opinions import Elicited, Index, Opinions, close
-from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY
+from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY, Numbers
 from calib.survey import Group, Option, Question, QuestionKey, Setting
 
 Counts = Mapping[str, int]
@@ -82,7 +82,8 @@ def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Pair
     frame = _rows_of(frame, chosen)
     substantive = frame["option_kind"] == "substantive"
     kept = frame[substantive]
-    layout = _layout(kept)
+    number = Numbers(kept)
+    layout = _layout(kept, number)
     index = layout.index
     counts: dict[str, int] = {
         "cells": len(index),
@@ -92,7 +93,11 @@ def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Pair
         ),
     }
     human = _human(kept, layout, counts)
-    sources = tuple(_source(kept, layout, setting, counts) for setting in chosen)
+    of_setting = number(SETTING_KEY)
+    there = _settings_by_number(kept, of_setting)
+    sources = tuple(
+        _source(kept, layout, of_setting == there.index(setting), counts) for setting in chosen
+    )
     return Paired(human, Elicited(tuple(chosen), sources), counts)
 
 
@@ -106,30 +111,44 @@ class _Layout:
 
 
 def _rows_of(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
-    there = settings_of(frame)
+    number = Numbers(frame)(SETTING_KEY)
+    there = _settings_by_number(frame, number)
     missing = [setting for setting in settings if setting not in there]
     if missing or not settings:
         raise DataError(
             Fault(
                 rule="sources are settings of the table, at least one",
                 value=", ".join(map(str, missing)) or "none",
-                remedy="choose among " + ", ".join(map(str, there)),
+                remedy="choose among " + ", ".join(map(str, sorted(there))),
                 column=", ".join(SETTING_KEY),
             )
         )
-    wanted = pd.MultiIndex.from_tuples(settings, names=SETTING_KEY)
-    return frame[pd.MultiIndex.from_frame(frame[SETTING_KEY]).isin(wanted)]
+    wanted = np.array([setting in settings for setting in there])
+    return frame if wanted.all() else frame[wanted[number]]
 
 
-def _layout(kept: pd.DataFrame) -> _Layout:
-    options = kept.drop_duplicates(OPTION_KEY).sort_values(OPTION_KEY)
+def _first_rows(number: Int[np.ndarray, " table_row"]) -> Int[np.ndarray, " number"]:
+    """Of each number the first row that has it."""
+    first: np.ndarray = np.unique(number, return_index=True)[1]
+    return first
+
+
+def _settings_by_number(
+    frame: pd.DataFrame, number: Int[np.ndarray, " table_row"]
+) -> list[Setting]:
+    distinct = frame[SETTING_KEY].iloc[_first_rows(number)]
+    return [Setting(*row) for row in distinct.itertuples(index=False)]
+
+
+def _layout(kept: pd.DataFrame, number: Numbers) -> _Layout:
+    of_option, of_cell = number(OPTION_KEY), number(CELL_KEY)
+    options = kept.iloc[_first_rows(of_option)].assign(number=np.arange(of_option.max() + 1))
+    place_of = np.empty(len(options), dtype=np.int64)
     questions: list[Question] = []
-    option_place: dict[tuple[str, str, int], int] = {}
     number_of: dict[QuestionKey, int] = {}
-    for raw_key, rows in options.groupby(QUESTION_KEY, sort=True):
+    for raw_key, rows in options.sort_values(OPTION_KEY).groupby(QUESTION_KEY, sort=True):
         key = QuestionKey(*raw_key)
-        for place, option_index in enumerate(rows["option_index"]):
-            option_place[*key, option_index] = place
+        place_of[rows["number"]] = np.arange(len(rows))
         number_of[key] = len(questions)
         questions.append(
             Question(
@@ -149,13 +168,13 @@ def _layout(kept: pd.DataFrame) -> _Layout:
                 ),
             )
         )
-    cells = kept[CELL_KEY].drop_duplicates().sort_values(CELL_KEY)
+    cells = kept[CELL_KEY].iloc[_first_rows(of_cell)].assign(number=np.arange(of_cell.max() + 1))
+    cells = cells.sort_values(CELL_KEY)
+    row_of = np.empty(len(cells), dtype=np.int64)
+    row_of[cells["number"]] = np.arange(len(cells))
+    row, option = row_of[of_cell], place_of[of_option]
     groups = sorted({Group(*pair) for pair in zip(cells["attribute"], cells["group"], strict=True)})
     group_number = {group: number for number, group in enumerate(groups)}
-    row_of = pd.MultiIndex.from_frame(cells)
-    row = row_of.get_indexer(pd.MultiIndex.from_frame(kept[CELL_KEY]))
-    places = pd.Series(option_place)
-    option = places.reindex(pd.MultiIndex.from_frame(kept[OPTION_KEY])).to_numpy()
     mask = np.zeros((len(cells), max(len(question.options) for question in questions)), dtype=bool)
     mask[row, option] = True
     index = Index(
@@ -194,20 +213,21 @@ def _human(kept: pd.DataFrame, layout: _Layout, counts: dict[str, int]) -> Opini
 
 
 def _source(
-    kept: pd.DataFrame, layout: _Layout, setting: Setting, counts: dict[str, int]
+    kept: pd.DataFrame,
+    layout: _Layout,
+    of_setting: Bool[np.ndarray, " table_row"],
+    counts: dict[str, int],
 ) -> Opinions:
     mask = layout.index.mask
-    of_setting = np.ones(len(kept), dtype=bool)
-    for column, value in zip(SETTING_KEY, setting, strict=True):
-        of_setting &= (kept[column] == value).to_numpy()
-    rows = kept[of_setting]
+    rows = kept[["p_llm", "outcome"]][of_setting]
     placed = _Layout(layout.index, layout.row[of_setting], layout.option[of_setting])
     shares = _scatter(rows["p_llm"].to_numpy(), placed)
     answered = ~np.isnan(shares).any(axis=1)
     mass = shares.sum(axis=1)
     probs = close(shares, mask)
-    outcomes = rows.drop_duplicates(CELL_KEY)["outcome"].value_counts()
-    asked = len(np.unique(placed.row))
+    first = _first_rows(placed.row)
+    outcomes = rows["outcome"].iloc[first].value_counts()
+    asked = len(first)
     for name, count in {
         "answers_not_asked": len(mask) - asked,
         "answers_refused": int(outcomes.get("refused", 0)),
