@@ -179,13 +179,15 @@ def main() -> None:
 def run(data: Path, names: tuple[str, ...], dirichlet: bool) -> None:
     """Run the peers and keep their figures; tables that are not named keep theirs."""
     path = RESULTS / "peers.json"
-    kept = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.exists() else {}
     for name in names or TABLES:
         former = json.loads((RESULTS / "heldout" / f"{name}.json").read_text(encoding="utf-8"))
-        kept[name] = record(SEED) | {
+        found = record(SEED) | {
             "dirichlet_from": "this run" if dirichlet else f"heldout, {former['commit']}",
             "rows": run_table(name, data, former, dirichlet=dirichlet),
         }
+        # Read only now: another table may have come in meanwhile.
+        kept = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.exists() else {}
+        kept[name] = found
         document = {"tables": {one: kept[one] for one in TABLES if one in kept}}
         path.write_text(json.dumps(plain(document), indent=1) + "\n", encoding="utf-8")
 
