@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,13 @@ from jaxtyping import Bool, Float, Int
 from calib.errors import CalibError, DataError, Fault
 from calib.opinions import Elicited, Index, Opinions, close
 from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY, Numbers
-from calib.survey import Group, Option, Question, QuestionKey, Setting
+from calib.survey import Group, Option, Question, Setting
+
+OPTION_COLUMNS: Final = (
+    "survey", "question_id", "question", "scale",
+    "option_index", "option", "option_value", "option_kind",
+)  # fmt: skip
+"""What a table says of a question's options."""
 
 Counts = Mapping[str, int]
 """What was repaired, dropped or missing, by name."""
@@ -141,60 +148,68 @@ def _settings_by_number(
 
 
 def _layout(kept: pd.DataFrame, number: Numbers) -> _Layout:
-    of_option, of_cell = number(OPTION_KEY), number(CELL_KEY)
-    options = kept.iloc[_first_rows(of_option)].assign(number=np.arange(of_option.max() + 1))
-    place_of = np.empty(len(options), dtype=np.int64)
-    questions: list[Question] = []
-    number_of: dict[QuestionKey, int] = {}
-    for raw_key, rows in options.sort_values(OPTION_KEY).groupby(QUESTION_KEY, sort=True):
-        key = QuestionKey(*raw_key)
-        place_of[rows["number"]] = np.arange(len(rows))
-        number_of[key] = len(questions)
-        questions.append(
-            Question(
-                survey=key.survey,
-                id=key.id,
-                text=rows["question"].iloc[0],
-                scale=rows["scale"].iloc[0],
-                options=tuple(
-                    Option(index, label, None if np.isnan(value) else value, kind)
-                    for index, label, value, kind in zip(
-                        rows["option_index"].tolist(),
-                        rows["option"],
-                        rows["option_value"].tolist(),
-                        rows["option_kind"],
-                        strict=True,
-                    )
-                ),
-            )
-        )
-    cells = kept[CELL_KEY].iloc[_first_rows(of_cell)].assign(number=np.arange(of_cell.max() + 1))
-    cells = cells.sort_values(CELL_KEY)
-    row_of = np.empty(len(cells), dtype=np.int64)
-    row_of[cells["number"]] = np.arange(len(cells))
+    of_option, of_question = number(OPTION_KEY), number(QUESTION_KEY)
+    of_group, of_cell = number(["attribute", "group"]), number(CELL_KEY)
+    first = _first_rows(of_option)
+    options = kept.iloc[first].assign(
+        number=np.arange(len(first)), question_number=of_question[first]
+    )
+    options = options.sort_values(OPTION_KEY)
+    place_of, questions = _questions(options)
+    question_rank = np.empty(len(questions), dtype=np.int64)
+    question_rank[options["question_number"].unique()] = np.arange(len(questions))
+    named = kept[["attribute", "group"]].iloc[_first_rows(of_group)]
+    groups = [Group(*pair) for pair in zip(*(named[name].tolist() for name in named), strict=True)]
+    group_rank = np.empty(len(groups), dtype=np.int64)
+    group_rank[sorted(range(len(groups)), key=groups.__getitem__)] = np.arange(len(groups))
+    # Rows come by question, then by group.
+    first = _first_rows(of_cell)
+    question_of_row, group_of_row = question_rank[of_question[first]], group_rank[of_group[first]]
+    order = np.lexsort((group_of_row, question_of_row))
+    row_of = np.empty(len(order), dtype=np.int64)
+    row_of[order] = np.arange(len(order))
     row, option = row_of[of_cell], place_of[of_option]
-    groups = sorted({Group(*pair) for pair in zip(cells["attribute"], cells["group"], strict=True)})
-    group_number = {group: number for number, group in enumerate(groups)}
-    mask = np.zeros((len(cells), max(len(question.options) for question in questions)), dtype=bool)
+    mask = np.zeros((len(order), max(len(question.options) for question in questions)), dtype=bool)
     mask[row, option] = True
     index = Index(
-        questions=tuple(questions),
-        groups=tuple(groups),
-        question_of_row=np.array(
-            [
-                number_of[QuestionKey(*key)]
-                for key in zip(cells["survey"], cells["question_id"], strict=True)
-            ]
-        ),
-        group_of_row=np.array(
-            [
-                group_number[Group(*pair)]
-                for pair in zip(cells["attribute"], cells["group"], strict=True)
-            ]
-        ),
+        questions=questions,
+        groups=tuple(sorted(groups)),
+        question_of_row=question_of_row[order],
+        group_of_row=group_of_row[order],
         mask=mask,
     )
     return _Layout(index, row, option)
+
+
+def _questions(
+    options: pd.DataFrame,
+) -> tuple[Int[np.ndarray, " option_number"], tuple[Question, ...]]:
+    """The place of each numbered option in its question, and the questions, in sorted order."""
+    ends = np.flatnonzero(np.diff(options["question_number"].to_numpy(), append=-1)) + 1
+    begins = np.concatenate([[0], ends[:-1]])
+    place_of = np.empty(len(options), dtype=np.int64)
+    place_of[options["number"]] = np.arange(len(options)) - np.repeat(begins, ends - begins)
+    column = {name: options[name].tolist() for name in OPTION_COLUMNS}
+    questions = tuple(
+        Question(
+            survey=column["survey"][begin],
+            id=column["question_id"][begin],
+            text=column["question"][begin],
+            scale=column["scale"][begin],
+            options=tuple(
+                Option(index, label, None if np.isnan(value) else value, kind)
+                for index, label, value, kind in zip(
+                    *(
+                        column[name][begin:end]
+                        for name in ("option_index", "option", "option_value", "option_kind")
+                    ),
+                    strict=True,
+                )
+            ),
+        )
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+    )
+    return place_of, questions
 
 
 def _human(kept: pd.DataFrame, layout: _Layout, counts: dict[str, int]) -> Opinions:
