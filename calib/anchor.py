@@ -29,7 +29,7 @@ class Anchors(NamedTuple):
         """Questions that have a topline."""
         return ~np.isnan(self.topline).any(axis=1)
 
-    def take(self, questions: Int[np.ndarray, " taken"], rows: Bool[np.ndarray, " row"]) -> Anchors:
+    def take(self, questions: Int[np.ndarray, " taken"], rows: Int[np.ndarray, " cell"]) -> Anchors:
         """Those of some questions, which have the given rows."""
         return Anchors(self.topline[questions], self.n[questions], self.weight[rows])
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from calib.errors import CalibError, FitError
 from calib.opinions import Elicited, Opinions
@@ -69,14 +69,28 @@ class Calibrator(ABC):
         them, the others predicted as without. ``FitError`` where the calibrator cannot
         anchor, or the groups cannot add up to a topline.
         """
-        if not hasattr(self, "settings_"):
-            raise CalibError(f"{self.name} must be fitted before it predicts; call fit")
-        selected = elicited.select(self.settings_)
+        selected = self.sources_of(elicited)
         return (
             self._predict(selected)
             if toplines is None
             else self._predict_anchored(selected, toplines)
         )
+
+    def sources_of(self, elicited: Elicited) -> Elicited:
+        """The sources of the fit, in its order; ``CalibError`` where there was no fit."""
+        if not hasattr(self, "settings_"):
+            raise CalibError(f"{self.name} must be fitted before it predicts; call fit")
+        return elicited.select(self.settings_)
+
+    def predict_portions(
+        self, elicited: Elicited, toplines: Opinions | None = None
+    ) -> Iterator[tuple[Int[np.ndarray, " taken"], Prediction]]:
+        """As ``predict``, some questions at a time: rows of ``elicited`` and their prediction.
+
+        For tables whose draws would not fit in memory. All rows come once; counts of the whole
+        are those of all portions together.
+        """
+        yield np.arange(len(elicited)), self.predict(elicited, toplines)
 
     @abstractmethod
     def _fit(self, training: Paired, seed: int) -> None:

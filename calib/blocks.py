@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from calib.formulas import Covariates, mean_over_peers
+from calib.formulas import Covariates, peer_roots
 from calib.opinions import Index
 from calib.survey import Question, Shape
 
@@ -88,7 +88,7 @@ class Block:
             probs=np.stack([self.of_rows(source) for source in probs]),
             mask=mask,
             group=self.of_rows(index.group_of_row),
-            peers=mean_over_peers(self.of_rows(attribute[index.group_of_row]), mask),
+            peers=peer_roots(self.of_rows(attribute[index.group_of_row]), mask),
             place=place,
             curve=np.where(exists, square - mean, 0.0),
             shape=shape,

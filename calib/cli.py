@@ -209,7 +209,14 @@ def predict(
     frame = read_table(table)
     try:
         toplines = None if anchor is None else read_toplines(anchor, frame, saved.settings)
-        predicted = predict_table(saved, frame, level=interval, act=act, toplines=toplines)
+        predicted = predict_table(
+            saved,
+            frame,
+            level=interval,
+            act=act,
+            toplines=toplines,
+            keep_draws=draws is not None,
+        )
     except DataError as error:
         raise (error if error.file else error.in_file(table)) from None
     if draws is not None:

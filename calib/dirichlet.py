@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from calib.anchor import anchors_of, respondents_by_group
 from calib.base import Calibrator, Prediction
@@ -15,7 +15,7 @@ from calib.blocks import Block, recurrent_labels
 from calib.errors import DataError, Fault
 from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Index, Opinions
-from calib.paired import Paired
+from calib.paired import Counts, Paired
 from calib.posterior import Posterior, draw_shares
 from calib.prior import Learnt, Prior, learnt_prior
 from calib.survey import Group, Shape
@@ -123,32 +123,57 @@ class Dirichlet(Calibrator):
         return self._predict(elicited, toplines)
 
     def _predict(self, elicited: Elicited, toplines: Opinions | None = None) -> Prediction:
+        index, counts = elicited.index, {}
+        draws = np.empty((0, *index.mask.shape))
+        for rows, part in self._portions(elicited, toplines):
+            assert part.draws is not None
+            if not counts:
+                draws = np.empty((len(part.draws), *index.mask.shape))
+            draws[:, rows], counts = part.draws, {**counts, **part.counts}
+        return Prediction(Opinions(index, _mean(draws, index)), counts, draws)
+
+    def predict_portions(
+        self, elicited: Elicited, toplines: Opinions | None = None
+    ) -> Iterator[tuple[Int[np.ndarray, " taken"], Prediction]]:
+        """As ``predict``, some questions at a time; the first portion has all counts."""
+        yield from self._portions(self.sources_of(elicited), toplines)
+
+    def _portions(
+        self, elicited: Elicited, toplines: Opinions | None
+    ) -> Iterator[tuple[Int[np.ndarray, " taken"], Prediction]]:
         index = elicited.index
-        rows = np.asarray(elicited.answered.any(axis=0))
-        counts = {
-            "rows_no_source_answered": int((~rows).sum()),
-            "source_cells_filled": elicited.n_filled,
-            "training_cells_assumed_n": self.n_assumed_,
-            **self.prior_counts_,
-            "rows_of_unseen_groups": int(
-                sum(index.groups[number] not in self.groups_ for number in index.group_of_row[rows])
-            ),
-            "rows_of_unseen_scale_shapes": int(
-                sum(
-                    index.questions[number].shape not in self.shapes_
-                    for number in index.question_of_row[rows]
-                )
-            ),
-        }
+        known = np.asarray(elicited.answered.any(axis=0))
+        rows = np.flatnonzero(known)
+        counts = self._counts(elicited, known)
         answered, anchors = elicited.take(rows), None
         if toplines is not None:
             anchors, assumed = anchors_of(answered.index, toplines, self.respondents_)
             counts |= assumed
         posterior = Posterior(self.posterior_, self.groups_, self.shapes_, self.labels_, self.seed_)
-        drawn = draw_shares(posterior, answered, anchors)
-        draws = np.where(index.mask, np.nan, 0.0)[None].repeat(len(drawn), axis=0)
-        draws[:, rows] = drawn
-        return Prediction(Opinions(index, _mean(draws, index)), counts, draws)
+
+        def of(rows: Int[np.ndarray, " taken"], draws: np.ndarray, counts: Counts) -> Prediction:
+            part = index.take(rows)
+            return Prediction(Opinions(part, _mean(draws, part)), counts, draws)
+
+        silent = np.flatnonzero(~known)
+        nothing = np.where(index.mask[silent], np.nan, 0.0)
+        yield silent, of(silent, np.tile(nothing, (posterior.n_draws, 1, 1)), counts)
+        for taken, draws in draw_shares(posterior, answered, anchors):
+            yield rows[taken], of(rows[taken], draws, {})
+
+    def _counts(self, elicited: Elicited, rows: Bool[np.ndarray, " row"]) -> dict[str, int]:
+        """What had to be assumed, by name; ``rows`` are those that a source answered."""
+        index = elicited.index
+        new_group = np.array([group not in self.groups_ for group in index.groups], dtype=bool)
+        new_shape = np.array([q.shape not in self.shapes_ for q in index.questions], dtype=bool)
+        return {
+            "rows_no_source_answered": int((~rows).sum()),
+            "source_cells_filled": elicited.n_filled,
+            "training_cells_assumed_n": self.n_assumed_,
+            **self.prior_counts_,
+            "rows_of_unseen_groups": int(new_group[index.group_of_row[rows]].sum()),
+            "rows_of_unseen_scale_shapes": int(new_shape[index.question_of_row[rows]].sum()),
+        }
 
     def learnt(self, name: str) -> Learnt:
         """What the fit learnt, to be the prior of another; ``name`` is for the record."""

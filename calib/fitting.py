@@ -48,23 +48,27 @@ def posterior_samples(
 ) -> Samples:
     """Draws from the posterior of the regression, or from what stands for it."""
     import jax
+    import jax.numpy as jnp
 
     from calib.models import dirichlet_regression
     from calib.sampling import Plan, sample
 
     with jax.enable_x64(True):
-        data, start = regression_data(
-            training, respondents, centred=inference == "nuts", prior=prior
-        )
+        arrays = regression_arrays(training, respondents, prior=prior)
+        if inference == "svi":
+            from calib.pilot import pilot_of
+            from calib.svi import svi
+
+            pilot = pilot_of(arrays, seed)
+            pilot, start = start_of(pilot, centred=False)
+            whole = jax.tree.map(jnp.asarray, arrays)
+            return svi(whole, pilot, start, n_draws=N_DRAWS, seed=seed)
+        data, start = start_of(arrays, centred=inference == "nuts")
         if inference == "nuts":
             return sample(dirichlet_regression, data, start, plan=plan or Plan(), seed=seed)
-        if inference == "laplace":
-            from calib.laplace import laplace
+        from calib.laplace import laplace
 
-            return laplace(data, start, n_draws=N_DRAWS, seed=seed)
-        from calib.svi import svi
-
-        return svi(data, start, n_draws=N_DRAWS, seed=seed)
+        return laplace(data, start, n_draws=N_DRAWS, seed=seed)
 
 
 def regression_data(
@@ -79,12 +83,18 @@ def regression_data(
     ``centred`` effects of groups are in units that suit a sampler; others have a mode.
     ``prior`` turns the general prior into another.
     """
-    import jax
-    import jax.numpy as jnp
+    return start_of(regression_arrays(training, respondents, prior=prior), centred=centred)
 
+
+def regression_arrays(
+    training: Paired,
+    respondents: Float[np.ndarray, " row"],
+    *,
+    prior: Callable[[Prior], Prior] | None = None,
+) -> RegressionData:
+    """NumPy arrays of a fit, with effects in units of their spread."""
     from calib.densities import MEAN_SCALE
     from calib.models import RegressionData
-    from calib.sampling import Start
 
     index = training.index
     n_questions, n_groups = len(index.questions), len(index.groups)
@@ -99,28 +109,37 @@ def regression_data(
     )
     covariates = block.covariates(training.elicited.filled)
     counts = block.of_rows(training.human.probs * respondents[:, None])
-    about = question_start(counts, covariates.mask, MEAN_SCALE)
-    n_options = index.mask.shape[1]
-    beliefs = general_prior(len(covariates.probs), n_groups, block.n_shapes, n_options)
-    if prior is not None:
-        beliefs = prior(beliefs)
-    told = information(covariates, counts, about, beliefs, n_groups)
-    known = known_effects(told) if centred else NOTHING_KNOWN
-    data = RegressionData(
+    beliefs = general_prior(len(covariates.probs), n_groups, block.n_shapes, index.mask.shape[1])
+    return RegressionData(
         covariates=covariates,
         counts=counts,
         group_number=np.arange(n_groups),
         label_number=np.arange(n_labels),
-        prior=beliefs,
-        about=about,
-        known=known,
+        prior=beliefs if prior is None else prior(beliefs),
+        about=question_start(counts, covariates.mask, MEAN_SCALE),
+        known=NOTHING_KNOWN,
         repeats=np.array(1.0),
     )
-    values = start_values(covariates, beliefs, n_groups, n_labels)
-    widths = reach(told, known, beliefs, n_questions, len(index), n_groups)
+
+
+def start_of(arrays: RegressionData, *, centred: bool) -> tuple[RegressionData, Start]:
+    """The arrays on JAX's device, and where to start a fit of them."""
+    import jax
+    import jax.numpy as jnp
+
+    from calib.sampling import Start
+
+    covariates, counts, about = arrays.covariates, arrays.counts, arrays.about
+    beliefs, n_groups = arrays.prior, len(arrays.group_number)
+    asked = np.asarray(covariates.mask).any(axis=2)
+    n_questions, n_rows = int(asked.any(axis=1).sum()), int(asked.sum())
+    told = information(covariates, counts, about, beliefs, n_groups)
+    known = known_effects(told) if centred else NOTHING_KNOWN
+    values = start_values(covariates, beliefs, n_groups, len(arrays.label_number))
+    widths = reach(told, known, beliefs, n_questions, n_rows, n_groups)
     together = slope_covariance(covariates, counts, about, beliefs)
     return (
-        jax.tree.map(jnp.asarray, data),
+        jax.tree.map(jnp.asarray, arrays._replace(known=known)),
         Start(
             {site: jnp.asarray(value) for site, value in values.items()},
             {site: jnp.asarray(widths[site]) for site in values},

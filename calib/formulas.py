@@ -30,8 +30,8 @@ class Covariates(NamedTuple):
     mask: Bool[Array, "question slot option"]
     """Options that were offered; none in an empty slot."""
     group: Int[Array, "question slot"]
-    peers: Float[Array, "question slot slot"]
-    """Takes the mean over the groups of a group's attribute, see ``mean_over_peers``."""
+    peers: Float[Array, "question attribute slot"]
+    """Takes the mean over the groups of a group's attribute, see ``peer_roots``."""
     place: Float[Array, "question option"]
     """Place on the scale in [-1/2, 1/2]; 0 on nominal scales."""
     curve: Float[Array, "question option"]
@@ -97,7 +97,8 @@ def design(xp: Any, data: Covariates, log_floor: Float[Array, "*draw source"]) -
     logs = xp.where(data.mask, logs - centre, 0.0)
     between = logs.sum(axis=-2) / xp.maximum(data.mask.sum(axis=1), 1)
     within = xp.where(data.mask, logs - between[..., None, :], 0.0)
-    contradiction = xp.matmul(data.peers, within)
+    of_attribute = xp.matmul(data.peers, within)
+    contradiction = xp.matmul(xp.swapaxes(data.peers, -1, -2), of_attribute)
     own, shared = (
         xp.where(data.mask, part, 0.0) for part in (within - contradiction, contradiction)
     )
@@ -109,18 +110,19 @@ def log_share_unit(xp: Any, floor: Any) -> Any:
     return math.log1p(1.0 / FLOOR) / xp.log1p(1.0 / floor)
 
 
-def mean_over_peers(
+def peer_roots(
     attribute: Int[np.ndarray, "question slot"], mask: Bool[np.ndarray, "question slot option"]
-) -> Float[np.ndarray, "question slot slot"]:
-    """Matrices that take the mean over a question's groups of the same attribute.
+) -> Float[np.ndarray, "question attribute slot"]:
+    """R with RᵀR the mean over a question's groups of the same attribute.
 
+    A matrix of slots by slots would have as many numbers as the groups of a question squared.
     Zero for a group that is alone in its attribute, and in empty slots.
     """
     asked = np.asarray(mask.any(axis=2))
-    same = attribute[:, :, None] == attribute[:, None, :]
-    alike = same & asked[:, :, None] & asked[:, None, :]
+    number = np.arange(attribute.max(initial=0) + 1)
+    alike = (attribute[:, None, :] == number[:, None]) & asked[:, None, :]
     count = alike.sum(axis=2, keepdims=True)
-    return np.where(count > 1, alike / np.maximum(count, 1), 0.0)
+    return np.where(count > 1, alike / np.sqrt(np.maximum(count, 1)), 0.0)
 
 
 def question_mean(

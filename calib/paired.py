@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,14 @@ from jaxtyping import Bool, Float, Int
 
 from calib.errors import CalibError, DataError, Fault
 from calib.opinions import Elicited, Index, Opinions, close
-from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY
-from calib.survey import Group, Option, Question, QuestionKey, Setting
+from calib.rules import CELL_KEY, OPTION_KEY, QUESTION_KEY, SETTING_KEY, Numbers
+from calib.survey import Group, Option, Question, Setting
+
+OPTION_COLUMNS: Final = (
+    "survey", "question_id", "question", "scale",
+    "option_index", "option", "option_value", "option_kind",
+)  # fmt: skip
+"""What a table says of a question's options."""
 
 Counts = Mapping[str, int]
 """What was repaired, dropped or missing, by name."""
@@ -82,7 +89,8 @@ def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Pair
     frame = _rows_of(frame, chosen)
     substantive = frame["option_kind"] == "substantive"
     kept = frame[substantive]
-    layout = _layout(kept)
+    number = Numbers(kept)
+    layout = _layout(kept, number)
     index = layout.index
     counts: dict[str, int] = {
         "cells": len(index),
@@ -92,7 +100,11 @@ def pair(frame: pd.DataFrame, settings: Sequence[Setting] | None = None) -> Pair
         ),
     }
     human = _human(kept, layout, counts)
-    sources = tuple(_source(kept, layout, setting, counts) for setting in chosen)
+    of_setting = number(SETTING_KEY)
+    there = _settings_by_number(kept, of_setting)
+    sources = tuple(
+        _source(kept, layout, of_setting == there.index(setting), counts) for setting in chosen
+    )
     return Paired(human, Elicited(tuple(chosen), sources), counts)
 
 
@@ -106,76 +118,98 @@ class _Layout:
 
 
 def _rows_of(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
-    there = settings_of(frame)
+    number = Numbers(frame)(SETTING_KEY)
+    there = _settings_by_number(frame, number)
     missing = [setting for setting in settings if setting not in there]
     if missing or not settings:
         raise DataError(
             Fault(
                 rule="sources are settings of the table, at least one",
                 value=", ".join(map(str, missing)) or "none",
-                remedy="choose among " + ", ".join(map(str, there)),
+                remedy="choose among " + ", ".join(map(str, sorted(there))),
                 column=", ".join(SETTING_KEY),
             )
         )
-    wanted = pd.MultiIndex.from_tuples(settings, names=SETTING_KEY)
-    return frame[pd.MultiIndex.from_frame(frame[SETTING_KEY]).isin(wanted)]
+    wanted = np.array([setting in settings for setting in there])
+    return frame if wanted.all() else frame[wanted[number]]
 
 
-def _layout(kept: pd.DataFrame) -> _Layout:
-    options = kept.drop_duplicates(OPTION_KEY).sort_values(OPTION_KEY)
-    questions: list[Question] = []
-    option_place: dict[tuple[str, str, int], int] = {}
-    number_of: dict[QuestionKey, int] = {}
-    for raw_key, rows in options.groupby(QUESTION_KEY, sort=True):
-        key = QuestionKey(*raw_key)
-        for place, option_index in enumerate(rows["option_index"]):
-            option_place[*key, option_index] = place
-        number_of[key] = len(questions)
-        questions.append(
-            Question(
-                survey=key.survey,
-                id=key.id,
-                text=rows["question"].iloc[0],
-                scale=rows["scale"].iloc[0],
-                options=tuple(
-                    Option(index, label, None if np.isnan(value) else value, kind)
-                    for index, label, value, kind in zip(
-                        rows["option_index"].tolist(),
-                        rows["option"],
-                        rows["option_value"].tolist(),
-                        rows["option_kind"],
-                        strict=True,
-                    )
-                ),
-            )
-        )
-    cells = kept[CELL_KEY].drop_duplicates().sort_values(CELL_KEY)
-    groups = sorted({Group(*pair) for pair in zip(cells["attribute"], cells["group"], strict=True)})
-    group_number = {group: number for number, group in enumerate(groups)}
-    row_of = pd.MultiIndex.from_frame(cells)
-    row = row_of.get_indexer(pd.MultiIndex.from_frame(kept[CELL_KEY]))
-    places = pd.Series(option_place)
-    option = places.reindex(pd.MultiIndex.from_frame(kept[OPTION_KEY])).to_numpy()
-    mask = np.zeros((len(cells), max(len(question.options) for question in questions)), dtype=bool)
+def _first_rows(number: Int[np.ndarray, " table_row"]) -> Int[np.ndarray, " number"]:
+    """Of each number the first row that has it."""
+    first: np.ndarray = np.unique(number, return_index=True)[1]
+    return first
+
+
+def _settings_by_number(
+    frame: pd.DataFrame, number: Int[np.ndarray, " table_row"]
+) -> list[Setting]:
+    distinct = frame[SETTING_KEY].iloc[_first_rows(number)]
+    return [Setting(*row) for row in distinct.itertuples(index=False)]
+
+
+def _layout(kept: pd.DataFrame, number: Numbers) -> _Layout:
+    of_option, of_question = number(OPTION_KEY), number(QUESTION_KEY)
+    of_group, of_cell = number(["attribute", "group"]), number(CELL_KEY)
+    first = _first_rows(of_option)
+    options = kept.iloc[first].assign(
+        number=np.arange(len(first)), question_number=of_question[first]
+    )
+    options = options.sort_values(OPTION_KEY)
+    place_of, questions = _questions(options)
+    question_rank = np.empty(len(questions), dtype=np.int64)
+    question_rank[options["question_number"].unique()] = np.arange(len(questions))
+    named = kept[["attribute", "group"]].iloc[_first_rows(of_group)]
+    groups = [Group(*pair) for pair in zip(*(named[name].tolist() for name in named), strict=True)]
+    group_rank = np.empty(len(groups), dtype=np.int64)
+    group_rank[sorted(range(len(groups)), key=groups.__getitem__)] = np.arange(len(groups))
+    # Rows come by question, then by group.
+    first = _first_rows(of_cell)
+    question_of_row, group_of_row = question_rank[of_question[first]], group_rank[of_group[first]]
+    order = np.lexsort((group_of_row, question_of_row))
+    row_of = np.empty(len(order), dtype=np.int64)
+    row_of[order] = np.arange(len(order))
+    row, option = row_of[of_cell], place_of[of_option]
+    mask = np.zeros((len(order), max(len(question.options) for question in questions)), dtype=bool)
     mask[row, option] = True
     index = Index(
-        questions=tuple(questions),
-        groups=tuple(groups),
-        question_of_row=np.array(
-            [
-                number_of[QuestionKey(*key)]
-                for key in zip(cells["survey"], cells["question_id"], strict=True)
-            ]
-        ),
-        group_of_row=np.array(
-            [
-                group_number[Group(*pair)]
-                for pair in zip(cells["attribute"], cells["group"], strict=True)
-            ]
-        ),
+        questions=questions,
+        groups=tuple(sorted(groups)),
+        question_of_row=question_of_row[order],
+        group_of_row=group_of_row[order],
         mask=mask,
     )
     return _Layout(index, row, option)
+
+
+def _questions(
+    options: pd.DataFrame,
+) -> tuple[Int[np.ndarray, " option_number"], tuple[Question, ...]]:
+    """The place of each numbered option in its question, and the questions, in sorted order."""
+    ends = np.flatnonzero(np.diff(options["question_number"].to_numpy(), append=-1)) + 1
+    begins = np.concatenate([[0], ends[:-1]])
+    place_of = np.empty(len(options), dtype=np.int64)
+    place_of[options["number"]] = np.arange(len(options)) - np.repeat(begins, ends - begins)
+    column = {name: options[name].tolist() for name in OPTION_COLUMNS}
+    questions = tuple(
+        Question(
+            survey=column["survey"][begin],
+            id=column["question_id"][begin],
+            text=column["question"][begin],
+            scale=column["scale"][begin],
+            options=tuple(
+                Option(index, label, None if np.isnan(value) else value, kind)
+                for index, label, value, kind in zip(
+                    *(
+                        column[name][begin:end]
+                        for name in ("option_index", "option", "option_value", "option_kind")
+                    ),
+                    strict=True,
+                )
+            ),
+        )
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+    )
+    return place_of, questions
 
 
 def _human(kept: pd.DataFrame, layout: _Layout, counts: dict[str, int]) -> Opinions:
@@ -194,20 +228,21 @@ def _human(kept: pd.DataFrame, layout: _Layout, counts: dict[str, int]) -> Opini
 
 
 def _source(
-    kept: pd.DataFrame, layout: _Layout, setting: Setting, counts: dict[str, int]
+    kept: pd.DataFrame,
+    layout: _Layout,
+    of_setting: Bool[np.ndarray, " table_row"],
+    counts: dict[str, int],
 ) -> Opinions:
     mask = layout.index.mask
-    of_setting = np.ones(len(kept), dtype=bool)
-    for column, value in zip(SETTING_KEY, setting, strict=True):
-        of_setting &= (kept[column] == value).to_numpy()
-    rows = kept[of_setting]
+    rows = kept[["p_llm", "outcome"]][of_setting]
     placed = _Layout(layout.index, layout.row[of_setting], layout.option[of_setting])
     shares = _scatter(rows["p_llm"].to_numpy(), placed)
     answered = ~np.isnan(shares).any(axis=1)
     mass = shares.sum(axis=1)
     probs = close(shares, mask)
-    outcomes = rows.drop_duplicates(CELL_KEY)["outcome"].value_counts()
-    asked = len(np.unique(placed.row))
+    first = _first_rows(placed.row)
+    outcomes = rows["outcome"].iloc[first].value_counts()
+    asked = len(first)
     for name, count in {
         "answers_not_asked": len(mask) - asked,
         "answers_refused": int(outcomes.get("refused", 0)),

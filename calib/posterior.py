@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from calib.anchor import Anchors
 from calib.blocks import Block
@@ -57,6 +57,7 @@ class Posterior:
             if name != "question_logit"
         }
         self.groups, self.shapes, self.seed = list(groups), list(shapes), seed
+        self.number_of = {group: number for number, group in enumerate(self.groups)}
         self.labels = tuple(labels)
         self.n_draws = len(kept)
 
@@ -91,9 +92,9 @@ class Posterior:
 
     def _off(self, part: str, group: Group) -> Float[np.ndarray, " draw"]:
         """How a group differs from the population: one value for all sources together."""
-        if group not in self.groups:
+        if group not in self.number_of:
             return self.sites[f"sd_{part}"] * self._noise(f"{part}|{group}", (self.n_draws,))
-        number = self.groups.index(group)
+        number = self.number_of[group]
         if part.startswith("scale"):
             own: np.ndarray = self.sites[f"{part}_group"][:, number] - self.sites[part]
             return own
@@ -107,22 +108,26 @@ class Posterior:
 
 def draw_shares(
     posterior: Posterior, elicited: Elicited, anchors: Anchors | None = None
-) -> Float[np.ndarray, "draw row option"]:
-    """Draws of true shares; rows of one question share the draw of its error.
+) -> Iterator[tuple[Int[np.ndarray, " taken"], Float[np.ndarray, "draw taken option"]]]:
+    """Draws of true shares, some questions at a time: the rows and their draws.
 
-    Where the topline of a question is known, what its groups share is not drawn but such
-    that their expected shares add up to it; ``FitError`` where they cannot.
+    Together the draws of a large table would not fit in memory. Rows of one question share
+    the draw of its error. Where the topline of a question is known, what its groups share is
+    not drawn but such that their expected shares add up to it; ``FitError`` where they cannot.
 
     Every question and cell has random numbers of its own, made from the seed and its name,
     so that a prediction does not depend on what else is in the table.
     """
     index = elicited.index
-    shares = np.zeros((posterior.n_draws, *index.mask.shape))
-    for questions in _portions(posterior.n_draws * elicited.probs.size, len(index.questions)):
-        rows = np.isin(index.question_of_row, questions)
+    if not len(index):
+        return
+    order = np.argsort(index.question_of_row, kind="stable")
+    n_questions = len(index.questions)
+    ends = np.searchsorted(index.question_of_row[order], np.arange(n_questions + 1))
+    for questions in _portions(posterior.n_draws * elicited.probs.size, n_questions):
+        rows = np.sort(order[ends[questions[0]] : ends[questions[-1] + 1]])
         known = None if anchors is None else anchors.take(questions, rows)
-        shares[:, rows] = _draw_portion(posterior, elicited.take(rows), known)
-    return shares
+        yield rows, _draw_portion(posterior, elicited.take(rows), known)
 
 
 def _draw_portion(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -36,7 +37,8 @@ class Predicted(NamedTuple):
     table: pd.DataFrame
     counts: dict[str, int]
     draws: Float[np.ndarray, "draw table_row"] | None = None
-    """Joint draws of the shares in the table's rows; None of calibrators without."""
+    """Joint draws of the shares in the table's rows; None of calibrators without, and where
+    they were not to be kept."""
 
 
 def predict_table(
@@ -46,6 +48,7 @@ def predict_table(
     level: float = 0.9,
     act: Act = "mean",
     toplines: Toplines | None = None,
+    keep_draws: bool = True,
 ) -> Predicted:
     """Calibrated shares for every cell of a table, human answers there or not.
 
@@ -61,6 +64,9 @@ def predict_table(
         have one only, called the mean.
     toplines
         From ``calib.toplines.read_toplines``, to anchor questions on.
+    keep_draws
+        Whether the joint draws come back too. Without, a large table is predicted some
+        questions at a time, in the memory of these.
 
     Returns
     -------
@@ -81,34 +87,47 @@ def predict_table(
     # A prediction sees the LLM's side only.
     elicited = paired.elicited
     known = None if toplines is None else toplines.opinions
-    prediction = model.calibrator.predict(elicited, known)
-    if prediction.draws is None and act != "mean":
-        raise FitError(
-            "only calibrators with draws have other acts than the mean; got "
-            f"{act} of {model.calibrator.name}; predict with --act mean or fit with "
-            "--calibrator dirichlet"
-        )
+    parts = (
+        ((np.arange(len(elicited)), model.calibrator.predict(elicited, known)),)
+        if keep_draws
+        else model.calibrator.predict_portions(elicited, known)
+    )
+    index = elicited.index
+    point, low, high = (np.full(index.mask.shape, np.nan) for _ in range(3))
+    done: Counter[str] = Counter()
+    draws = None
+    for rows, prediction in parts:
+        if prediction.draws is None and act != "mean":
+            raise FitError(
+                "only calibrators with draws have other acts than the mean; got "
+                f"{act} of {model.calibrator.name}; predict with --act mean or fit with "
+                "--calibrator dirichlet"
+            )
+        point[rows] = acts.act(prediction, act)
+        if prediction.draws is not None:
+            low[rows], high[rows] = scores.interval(prediction.draws, level)
+        # Nought is a count too: it says that there was nothing to repair.
+        done.update(dict(prediction.counts))
+        if keep_draws and prediction.draws is not None:
+            # Row by row of the mask, as the table's rows are.
+            draws = prediction.draws[:, index.mask]
+    predicted = ~np.isnan(point).any(axis=1)
     base = model.train_mean.predict(elicited).opinions.probs
-    low = high = np.full_like(prediction.opinions.probs, np.nan)
-    if prediction.draws is not None:
-        low, high = scores.interval(prediction.draws, level)
     shares = {"p_raw": elicited.pooled(), "p_train_mean": base}
     anchored = np.zeros(len(base), dtype=bool)
     if known is not None:
-        given = by_question(known, elicited.index)[0][elicited.index.question_of_row]
-        shares["p_topline"] = close(given, elicited.index.mask)
-        anchored = prediction.opinions.known & ~np.isnan(given).any(axis=1)
-    shares |= {"p_cal": acts.act(prediction, act), "p_cal_lo": low, "p_cal_hi": high}
+        given = by_question(known, index)[0][index.question_of_row]
+        shares["p_topline"] = close(given, index.mask)
+        anchored = predicted & ~np.isnan(given).any(axis=1)
+    shares |= {"p_cal": point, "p_cal_lo": low, "p_cal_hi": high}
     table = _long(elicited, shares, model, act, anchored)
     counts = {
         **paired.counts,
         **({} if toplines is None else toplines.counts),
-        **prediction.counts,
-        "cells_without_prediction": int((~prediction.opinions.known).sum()),
-        "questions_in_training": len(model.trained_on & set(elicited.index.question_keys)),
+        **done,
+        "cells_without_prediction": int((~predicted).sum()),
+        "questions_in_training": len(model.trained_on & set(index.question_keys)),
     }
-    # Row by row of the mask, as the table's rows are.
-    draws = None if prediction.draws is None else prediction.draws[:, elicited.index.mask]
     return Predicted(table, counts, draws)
 
 

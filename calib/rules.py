@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from calib.errors import Fault
 from calib.opinions import SUM_TOLERANCE
@@ -35,20 +36,41 @@ def faults_of_table(frame: pd.DataFrame) -> list[Fault]:
     faults = [*_empty_keys(frame), *_vocabularies(frame), *_option_indices(frame)]
     if faults:
         return [*faults, *_share_domains(frame)]
-    answer = _number(frame, ANSWER_KEY)
-    faults += _duplicates(frame)
+    number = Numbers(frame)
+    answer = number(ANSWER_KEY)
+    faults += _duplicates(frame, number)
     faults += _share_domains(frame)
-    faults += _questions(frame, answer)
+    faults += _questions(frame, number)
     faults += _outcomes(frame, answer)
     if not any(fault.column in ("p_human", "p_llm", "option_index") for fault in faults):
         faults += _sums(frame, answer)
-        faults += _human_side(frame)
+        faults += _human_side(frame, number)
     return faults
 
 
-def _number(frame: pd.DataFrame, key: Sequence[str]) -> np.ndarray:
-    numbers: np.ndarray = frame.groupby(list(key), sort=False, dropna=False).ngroup().to_numpy()
-    return numbers
+class Numbers:
+    """Numbers of the distinct values of keys, row by row: 0, 1, … as they first appear.
+
+    Each column's texts are looked at once, whatever the number of keys that it is part of.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self._known: dict[tuple[str, ...], Int[np.ndarray, " row"]] = {}
+
+    def __call__(self, key: Sequence[str]) -> Int[np.ndarray, " row"]:
+        """The number of each row's key; rows of one key have the same."""
+        name = tuple(key)
+        if name not in self._known:
+            if len(name) == 1:
+                values = self.frame[name[0]]
+                found = pd.factorize(values, use_na_sentinel=False)[0]
+            else:
+                last = self(name[-1:])
+                # Both are below the number of rows, so their pair is a 64-bit number.
+                found = pd.factorize(self(name[:-1]) * (int(last.max(initial=0)) + 1) + last)[0]
+            self._known[name] = found.astype(np.int64)
+        return self._known[name]
 
 
 def _fault(
@@ -107,9 +129,10 @@ def _option_indices(frame: pd.DataFrame) -> Iterator[Fault]:
     )
 
 
-def _duplicates(frame: pd.DataFrame) -> Iterator[Fault]:
+def _duplicates(frame: pd.DataFrame, number: Numbers) -> Iterator[Fault]:
     key = [*ANSWER_KEY, "option_index"]
-    bad = frame.duplicated(key, keep=False)
+    of_row = number(key)
+    bad = (np.bincount(of_row) > 1)[of_row]
     yield from _fault(
         bad,
         rule="one row per setting, group, question and option",
@@ -148,14 +171,15 @@ def _share_domains(frame: pd.DataFrame) -> Iterator[Fault]:
     )
 
 
-def _questions(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
+def _questions(frame: pd.DataFrame, number: Numbers) -> Iterator[Fault]:
+    answer = number(ANSWER_KEY)
     for key, columns in (
         (QUESTION_KEY, ("question", "scale")),
         (OPTION_KEY, ("option", "option_value", "option_kind")),
     ):
-        codes = _number(frame, key)
+        codes = number(key)
         for column in columns:
-            bad = _varies(frame[column], codes)
+            bad = _varies(number([column]), codes)
             yield from _fault(
                 bad,
                 rule=f"a question has one {column} in all its rows",
@@ -163,16 +187,17 @@ def _questions(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
                 remedy="give questions that differ different ids",
                 column=column,
             )
-    options = frame.drop_duplicates(OPTION_KEY)
-    options = options[options["option_kind"] == "substantive"]
-    per_question = options.groupby(QUESTION_KEY, sort=False)
-    count = per_question["option_index"].size()
-    valued = per_question["option_value"].count()
-    distinct = per_question["option_value"].nunique()
-    of_row = pd.MultiIndex.from_frame(frame[QUESTION_KEY])
-    n_options = count.reindex(of_row).fillna(0).to_numpy()
-    n_valued = valued.reindex(of_row).fillna(0).to_numpy()
-    n_distinct = distinct.reindex(of_row).fillna(0).to_numpy()
+    question = number(QUESTION_KEY)
+    # Of each option its first row.
+    first = np.unique(number(OPTION_KEY), return_index=True)[1]
+    first = first[(frame["option_kind"] == "substantive").to_numpy()[first]]
+    value = frame["option_value"].to_numpy()[first]
+    per_question = pd.Series(value).groupby(question[first])
+    everyone = np.arange(question.max() + 1)
+    n_options, n_valued, n_distinct = (
+        found.reindex(everyone, fill_value=0).to_numpy()[question]
+        for found in (per_question.size(), per_question.count(), per_question.nunique())
+    )
     scale = frame["scale"].to_numpy()
     substantive = frame["option_kind"] == "substantive"
     offered = substantive.groupby(answer).transform("sum")
@@ -204,16 +229,18 @@ def _questions(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
     )
 
 
-def _varies(column: pd.Series, codes: np.ndarray) -> np.ndarray:
-    """Rows whose group holds more than one value, null counted as a value."""
-    values = pd.factorize(column, use_na_sentinel=False)[0]
-    values = pd.Series(values).groupby(codes)
-    varies: np.ndarray = (values.transform("min") != values.transform("max")).to_numpy()
+def _varies(values: Int[np.ndarray, " row"], codes: Int[np.ndarray, " row"]) -> np.ndarray:
+    """Rows whose group holds more than one of the numbered values, null counted as a value."""
+    one = np.zeros(codes.max() + 1, dtype=np.int64)
+    one[codes] = values
+    varied = np.zeros(len(one), dtype=bool)
+    varied[codes[values != one[codes]]] = True
+    varies: np.ndarray = varied[codes]
     return varies
 
 
 def _outcomes(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
-    bad = _varies(frame["outcome"], answer)
+    bad = _varies(pd.factorize(frame["outcome"], use_na_sentinel=False)[0], answer)
     yield from _fault(
         bad,
         rule="all options of one answer have the same outcome",
@@ -264,9 +291,9 @@ def _sums(frame: pd.DataFrame, answer: np.ndarray) -> Iterator[Fault]:
         )
 
 
-def _human_side(frame: pd.DataFrame) -> Iterator[Fault]:
-    cell_option = _number(frame, [*CELL_KEY, "option_index"])
-    cell = _number(frame, CELL_KEY)
+def _human_side(frame: pd.DataFrame, number: Numbers) -> Iterator[Fault]:
+    cell_option = number([*CELL_KEY, "option_index"])
+    cell = number(CELL_KEY)
     for column, codes in (("p_human", cell_option), ("n_human", cell)):
         value = frame[column].groupby(codes)
         spread = value.transform("max") - value.transform("min")
@@ -281,10 +308,12 @@ def _human_side(frame: pd.DataFrame) -> Iterator[Fault]:
             remedy="pair each setting with the same human answers",
             column=column,
         )
-    settings = _number(frame, SETTING_KEY)
-    per_cell = pd.Series(settings).groupby(cell).transform("nunique")
-    per_option = pd.Series(settings).groupby(cell_option).transform("nunique")
-    bad = per_option != per_cell
+    # A cell's settings with a row: those of its answers, which no two rows of an option share.
+    settings = number(SETTING_KEY)
+    per_option = np.bincount(cell_option)[cell_option]
+    n_settings = int(settings.max()) + 1
+    answers = pd.unique(cell * n_settings + settings) // n_settings
+    bad = per_option != np.bincount(answers)[cell]
     yield from _fault(
         bad,
         rule="a question offers a group the same options in every setting",

@@ -228,16 +228,15 @@ def _question(number: int, labels: Sequence[str], nominal: bool) -> Question:
 
 
 def _keys(question: Question, groups: Sequence[Group]) -> pd.DataFrame:
+    size = len(question.options)
     return pd.DataFrame(
         {
             "survey": question.survey,
             "question_id": question.id,
-            "attribute": group.attribute,
-            "group": group.name,
-            "option_index": option.index,
+            "attribute": np.repeat([group.attribute for group in groups], size),
+            "group": np.repeat([group.name for group in groups], size),
+            "option_index": np.tile([option.index for option in question.options], len(groups)),
         }
-        for group in groups
-        for option in question.options
     )
 
 

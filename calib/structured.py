@@ -41,7 +41,7 @@ class RidgeStructured(Calibrator):
     regressor_: Linear
 
     def _fit(self, training: Paired, seed: int) -> None:
-        common = _common_features(training.elicited)
+        common = common_features(training.elicited)
         spread = common.std(axis=0)
         # A feature that does not vary has nothing to tell; any divisor does.
         self.scale_ = np.where(spread > 1e-12, spread, 1.0)
@@ -52,7 +52,7 @@ class RidgeStructured(Calibrator):
     def _predict(self, elicited: Elicited) -> Prediction:
         index = elicited.index
         answered = elicited.answered.sum(axis=0) > 0
-        features = self._features(elicited, _common_features(elicited))
+        features = self._features(elicited, common_features(elicited))
         predicted = self.regressor_.predict(features[answered[row_of_entry(index)]])
         unseen = np.array([group not in self.groups_ for group in index.groups], dtype=bool)
         counts = {"rows_with_unseen_group": int((answered & unseen[index.group_of_row]).sum())}
@@ -85,7 +85,7 @@ class RidgeStructured(Calibrator):
         self.regressor_ = Linear.from_dict(state["regressor"])
 
 
-def _common_features(elicited: Elicited) -> Float[np.ndarray, "entry common"]:
+def common_features(elicited: Elicited) -> Float[np.ndarray, "entry common"]:
     """Of each option: mean and deviation by source, z, z², one over the number of options."""
     index = elicited.index
     shares, means = elicited.filled, _question_means(elicited)

@@ -13,15 +13,17 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpyro.infer.util import potential_energy
 
-from calib.laplace import LOCAL, Given, draws_at, held, posterior_mode
+from calib.laplace import LOCAL, Coordinates, Given, Mode, draws_at, held, posterior_mode
 from calib.models import RegressionData
+from calib.pilot import portion
 from calib.programs import compiled
 from calib.sampling import Samples, Start
 
-PILOT: Final = 256
-"""Questions of the fit that finds a start, directions and spreads."""
 PORTION: Final = 128
-"""Questions of a step."""
+LEAST_PORTION: Final = 16
+"""Questions of a step: at most and, where each was put to very many groups, at least."""
+PORTION_CELLS: Final = 8192
+"""Cells of a step, about, between the two."""
 N_STEPS: Final = 4000
 LEARNING_RATE: Final = 0.05
 """In standard deviations of the pilot, at the start; it falls to nothing along a cosine."""
@@ -41,47 +43,45 @@ class Guide(NamedTuple):
     local_log_sd: Float[jax.Array, "question option"]
 
 
-def portion(data: RegressionData, questions: Int[Any, " portion"]) -> RegressionData:
-    """The data of some questions, each standing for as many as were left out for it."""
-    covariates = data.covariates
-    chosen = {
-        name: values[questions] for name, values in covariates._asdict().items() if name != "probs"
-    }
-    return data._replace(
-        covariates=covariates._replace(probs=covariates.probs[:, questions], **chosen),
-        counts=data.counts[questions],
-        about=jax.tree.map(lambda array: array[questions], data.about),
-        repeats=data.repeats * covariates.mask.shape[0] / questions.shape[0],
-    )
+class Frame(NamedTuple):
+    """Where the guide lies: shared parameters are origin + (root a, width b) in their places."""
+
+    origin: Float[jax.Array, " shared"]
+    root: Float[jax.Array, "common common"]
+    width: Float[jax.Array, " own"]
+    """Of the effects of single groups, where the pilot had some of them only."""
+    place: Int[jax.Array, " shared"]
+
+    def shared(self, at: Float[jax.Array, " shared"]) -> Float[jax.Array, " shared"]:
+        """Shared parameters at a value of the guide."""
+        common = len(self.root)
+        moved = jnp.concatenate([self.root @ at[:common], self.width * at[common:]])
+        return self.origin + moved[self.place]
 
 
-def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Samples:
+def svi(
+    data: RegressionData, pilot: RegressionData, start: Start, *, n_draws: int, seed: int
+) -> Samples:
     """Draws from the normal distribution nearest to the posterior, by the evidence lower bound.
 
-    A Laplace approximation on ``PILOT`` questions gives the start, the directions in which
-    the shared parameters are nearly independent, and the spreads of effects, which are held.
-    Then a step takes ``PORTION`` questions at random and one draw of the guide, and follows
-    the slope of the bound by Adam (Kucukelbir et al. 2017, JMLR 18(14); Kingma and Ba 2015,
-    arXiv:1412.6980); questions that are not in the portion rest. So the time and memory of a
-    step do not grow with the survey.
+    A Laplace approximation on ``pilot`` (``calib.pilot``) gives the start, the directions in
+    which the shared parameters are nearly independent, and the spreads of effects, which are
+    held. Effects of groups begin at none where it has some of the groups only, and are then
+    independent in the guide.
+    Then a step takes ``PORTION`` questions at random (fewer where they were put to many groups)
+    and one draw of the guide, and follows the slope of the bound by Adam (Kucukelbir et al.
+    2017, JMLR 18(14); Kingma and Ba 2015, arXiv:1412.6980); questions that are not in the
+    portion rest. So the time and memory of a step do not grow with the survey.
 
     One chain of ``n_draws`` of what questions share; call with 64-bit JAX switched on, with
-    effects that are not centred (``calib.fitting.regression_data``). The stats hold the
-    ``bound`` over the steps. ``FitError`` where the pilot finds no mode.
+    effects that are not centred; ``start`` is that of the pilot (``calib.fitting.start_of``).
+    The stats hold the ``bound`` over the steps. ``FitError`` where the pilot finds no mode.
     """
-    n_questions, _, n_options = data.covariates.mask.shape
-    pilot = portion(data, np.random.default_rng(seed).permutation(n_questions)[:PILOT])
-    values = dict(start.values)
-    if LOCAL in values:
-        values[LOCAL] = values[LOCAL][: pilot.covariates.mask.shape[0]]
-    coordinates, position, curvature, spreads = posterior_mode(pilot, start._replace(values=values))
-    n_shared = coordinates.n_shared
-    origin, directions = jnp.asarray(position[:n_shared]), jnp.asarray(curvature.shared_root())
-    has_local = LOCAL in values
-    size = min(PORTION, n_questions)
-
-    def shared(at: Any, frame: Any) -> Any:
-        return frame[0] + frame[1] @ at
+    n_questions, n_slots, n_options = data.covariates.mask.shape
+    mode = posterior_mode(pilot, start)
+    coordinates, frame = _frame(mode, data, start)
+    spreads, n_shared, has_local = mode.spreads, coordinates.n_shared, LOCAL in start.values
+    size = min(n_questions, PORTION, max(LEAST_PORTION, PORTION_CELLS // n_slots))
 
     def minus_bound(guide: Guide, key: Any, given: Given, frame: Any) -> Any:
         """Of a portion; ``guide`` is that of the portion too."""
@@ -90,17 +90,19 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
         noise = jax.random.normal(key_local, guide.local_mean.shape)
         local = guide.local_mean + jnp.exp(guide.local_log_sd) * noise
         entropy = guide.log_sd.sum() + given.data.repeats * guide.local_log_sd.sum()
-        sites = coordinates.sites(given, shared(at, frame), local)
+        sites = coordinates.sites(given, frame.shared(at), local)
         return potential_energy(held, (given,), {}, sites) - entropy
 
-    def run(key: Any, given: Given, frame: Any) -> Any:
+    def run(key: Any, given: Given, frame: Any, order: Any) -> Any:
         local = jnp.zeros((n_questions, n_options if has_local else 0))
         guide = Guide(jnp.zeros(n_shared), jnp.zeros(n_shared), local, local)
         zero = jax.tree.map(jnp.zeros_like, guide)
 
         def step(state: Any, number: Any) -> Any:
             key_portion, key_draw = jax.random.split(jax.random.fold_in(key, number))
-            chosen = jax.random.choice(key_portion, n_questions, (size,), replace=False)
+            # Neighbours in a random order: to draw anew among all would take as long as all.
+            first_one = jax.random.randint(key_portion, (), 0, n_questions)
+            chosen = order[(first_one + jnp.arange(size)) % n_questions]
 
             def part_of(values: Guide) -> Guide:
                 return Guide(*values[:2], *(one[chosen] for one in values[2:]))
@@ -137,10 +139,12 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
         (guide, _, _), bound = jax.lax.scan(step, begin, jnp.arange(N_STEPS, dtype=float))
         return guide, bound
 
-    key, given, frame = jax.random.key(seed), coordinates.given(data, spreads), (origin, directions)
-    guide, bound = jax.device_get(compiled("svi", run, key, given, frame)(key, given, frame))
-    noise = np.random.default_rng([seed, 1]).standard_normal((n_draws, n_shared))
-    drawn = position[:n_shared] + (guide.mean + np.exp(guide.log_sd) * noise) @ directions.T
+    key, given = jax.random.key(seed), coordinates.given(data, spreads)
+    rng = np.random.default_rng([seed, 1])
+    arguments = key, given, frame, jnp.asarray(rng.permutation(n_questions))
+    guide, bound = jax.device_get(compiled("svi", run, *arguments)(*arguments))
+    noise = rng.standard_normal((n_draws, n_shared))
+    drawn = jax.vmap(frame.shared)(guide.mean + np.exp(guide.log_sd) * noise)
     one_question = coordinates.given(portion(data, np.arange(1)), spreads)
     samples = draws_at(
         "svi draws",
@@ -150,3 +154,39 @@ def svi(data: RegressionData, start: Start, *, n_draws: int, seed: int) -> Sampl
     )
     kept = {site: draws for site, draws in samples.sites.items() if site not in OF_QUESTIONS}
     return Samples(kept, {"bound": bound[None]})
+
+
+def _frame(mode: Mode, data: RegressionData, start: Start) -> tuple[Coordinates, Frame]:
+    """Coordinates of the whole survey's shared parameters, and the guide's place in them."""
+    n_shared, root = mode.coordinates.n_shared, mode.curvature.shared_root()
+    origin = np.array(mode.position[:n_shared])
+    n_groups = data.group_number.shape[0]
+    values = dict(start.values)
+    own = [site for site in values if site.startswith("off_") and len(values[site]) < n_groups]
+    if not own:
+        return mode.coordinates, Frame(
+            jnp.asarray(origin), jnp.asarray(root), jnp.zeros(0), jnp.arange(n_shared)
+        )
+    values |= {site: jnp.zeros(n_groups) for site in own}
+    if LOCAL in values:
+        values[LOCAL] = values[LOCAL][:1]
+    whole = Coordinates(portion(data, np.arange(1)), start._replace(values=values))
+
+    def numbers(coordinates: Coordinates) -> dict[str, np.ndarray]:
+        found = coordinates.unflatten(jnp.arange(coordinates.n_shared, dtype=float))
+        return {site: np.asarray(at).astype(int).ravel() for site, at in found.items()}
+
+    of_pilot, of_whole = numbers(mode.coordinates), numbers(whole)
+    common = [site for site in of_whole if site not in own]
+    old, new = (np.concatenate([of[site] for site in common]) for of in (of_pilot, of_whole))
+    covariance = root @ root.T
+    everywhere = np.zeros(whole.n_shared)
+    everywhere[new] = origin[old]
+    width = [
+        np.full(len(of_whole[site]), np.sqrt(np.diag(covariance)[of_pilot[site]].mean()))
+        for site in own
+    ]
+    place = np.empty(whole.n_shared, dtype=int)
+    place[np.concatenate([new, *(of_whole[site] for site in own)])] = np.arange(whole.n_shared)
+    frame = (everywhere, np.linalg.cholesky(covariance[np.ix_(old, old)]), np.concatenate(width))
+    return whole, Frame(*map(jnp.asarray, frame), jnp.asarray(place))

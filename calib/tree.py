@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from calib.blocks import Block
+from calib.opinions import Index
 from calib.paired import Paired
 from calib.scores import log_ways
 from calib.survey import Shape
@@ -50,8 +51,9 @@ def to_tree(
 ) -> DataTree:
     """Groups posterior, sample_stats, log_likelihood, posterior_predictive and the data.
 
-    Without those of the questions where the fit did not keep what belongs to them. The
-    attribute ``inference`` of the tree says how the posterior was found.
+    Without those of the questions where the fit did not keep what belongs to them: such a fit
+    is of a large survey, and its rows then have numbers for names. The attribute ``inference``
+    of the tree says how the posterior was found.
     """
     import arviz_base
 
@@ -91,15 +93,19 @@ def to_tree(
             "shape": [_shape_name(shape) for shape in block.shapes],
             "option_label": list(block.labels[1:]),
             "option": np.arange(index.mask.shape[1]),
-            "row": [
-                f"{'/'.join(index.question_keys[q])} | {index.groups[g]}"
-                for q, g in zip(index.question_of_row, index.group_of_row, strict=True)
-            ],
+            "row": _row_names(index) if "log_likelihood" in groups else np.arange(len(index)),
         },
         dims=dict(DIMS),
         attrs={"/": {"inference": inference}},
     )
     return tree
+
+
+def _row_names(index: Index) -> list[str]:
+    return [
+        f"{'/'.join(index.question_keys[q])} | {index.groups[g]}"
+        for q, g in zip(index.question_of_row, index.group_of_row, strict=True)
+    ]
 
 
 def _shape_name(shape: Shape) -> str:
