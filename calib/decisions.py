@@ -5,23 +5,25 @@ The reference paper's second next step: a calibrator is worth what is decided be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from calib.decision_losses import DECISIONS, LOSS, WHO, Decision, n_cells
 from calib.errors import DataError, Fault
 from calib.evaluate import MARKER
 from calib.rules import CELL_KEY, QUESTION_KEY
 from calib.summary import clustered_difference
 
-Decision = Literal["mode", "side", "target"]
-DECISIONS: Final[tuple[Decision, ...]] = get_args(Decision)
-WHO: Final = ["sources", "calibrator"]
-TIE: Final = 1e-9
-"""Predictions that differ by less do not decide; the loss is then the mean over the choices."""
+__all__ = ["DECISIONS", "FRESH", "Decision", "Regret", "decision_regrets"]
+
+FRESH: Final = "fresh sample"
+"""Stands among the calibrators for as many other people, asked again."""
+DRAWS: Final = 50
+"""Fresh samples that are drawn."""
 
 
 class Regret(NamedTuple):
@@ -42,11 +44,17 @@ class Regret(NamedTuple):
     hi: float
     """95 % bootstrap interval, questions resampled."""
     agree: float
-    """Share of the decisions without regret."""
+    """Share of the decisions without regret, tied choices taken by lot."""
+    saved: float
+    """Regret of the raw predictions less this one; positive is better than raw. NaN where
+    there are none."""
+    saved_lo: float
+    saved_hi: float
+    """95 % bootstrap interval, paired, questions resampled."""
 
 
 def decision_regrets(
-    folder: str | Path, decision: Decision, *, seed: int = 0
+    folder: str | Path, decision: Decision, *, all_cells: bool = False, seed: int = 0
 ) -> tuple[list[Regret], dict[str, int]]:
     """Regret of held-out decisions, by calibrator and group, from what ``calib evaluate`` left.
 
@@ -60,7 +68,19 @@ def decision_regrets(
       group decided on lies below the highest, in means of places in [0, 1]. Not on nominal
       scales, nor for attributes of one group.
 
-    Raw and persona-prompted LLMs are the calibrator ``identity`` of their settings.
+    Raw and persona-prompted LLMs are the calibrator ``identity`` of their settings. Beside
+    the calibrators stands ``FRESH``: multinomial samples of ``n_human`` from the human
+    shares, whose regret is what sampling alone costs; not where some n is unknown.
+
+    Parameters
+    ----------
+    folder
+        What ``calib evaluate`` left.
+    all_cells
+        Whether each selection of sources decides on all of its cells, which cannot then be
+        compared with another's; otherwise on those that every selection has.
+    seed
+        Of intervals and fresh samples.
 
     Returns
     -------
@@ -73,7 +93,10 @@ def decision_regrets(
         Where the folder holds no evaluation, or nothing of it can be decided on.
     """
     frame = _predictions(Path(folder))
-    losses, counts = _LOSS[decision](frame)
+    left_out: dict[str, int] = {}
+    if not all_cells:
+        frame, left_out = _common(frame)
+    losses, counts = LOSS[decision](frame)
     if losses.empty:
         raise DataError(
             Fault(
@@ -82,32 +105,86 @@ def decision_regrets(
                 remedy="take --decision mode, which needs no scale",
             )
         )
-    rows = []
+    unknown = frame["n_human"].isna()
+    if unknown.any():
+        left_out["cells_of_unknown_n_hence_no_fresh_sample"] = n_cells(frame[unknown])
+    else:
+        losses = pd.concat([losses, _fresh(frame, decision, seed)], ignore_index=True)
+    return list(_summaries(losses, seed)), counts | left_out
+
+
+def _summaries(losses: pd.DataFrame, seed: int) -> Iterator[Regret]:
+    key = [name for name in (*CELL_KEY, "sources") if name in losses]
+    raw = losses[losses["calibrator"] == "identity"][[*key, "regret"]]
+    losses = losses.merge(raw.rename(columns={"regret": "raw"}), on=key, how="left")
     for (sources, calibrator), own in losses.groupby(WHO, sort=False):
         parts = [("", "", own)]
-        parts += [(key, "", part) for key, part in own.groupby("attribute")]
+        parts += [(name, "", part) for name, part in own.groupby("attribute")]
         if "group" in own:
             by_group = own.groupby(["attribute", "group"])
             parts += [(attribute, group, part) for (attribute, group), part in by_group]
         for attribute, group, part in parts:
             question = part.groupby(QUESTION_KEY).ngroup().to_numpy()
-            values = part["regret"].to_numpy()
+            values, saved = part["regret"].to_numpy(), (part["raw"] - part["regret"]).to_numpy()
             mean, low, high = clustered_difference(values, question, seed=seed)
-            rows.append(
-                Regret(
-                    sources=str(sources),
-                    calibrator=str(calibrator),
-                    attribute=str(attribute),
-                    group=str(group),
-                    n_decisions=len(part),
-                    n_questions=len(np.unique(question)),
-                    regret=mean,
-                    lo=low,
-                    hi=high,
-                    agree=float((values <= TIE).mean()),
-                )
+            gain = (
+                (np.nan, np.nan, np.nan)
+                if np.isnan(saved).any()
+                else clustered_difference(saved, question, seed=seed)
             )
-    return rows, counts
+            yield Regret(
+                sources=str(sources),
+                calibrator=str(calibrator),
+                attribute=str(attribute),
+                group=str(group),
+                n_decisions=len(part),
+                n_questions=len(np.unique(question)),
+                regret=mean,
+                lo=low,
+                hi=high,
+                agree=float(part["right"].mean()),
+                saved=gain[0],
+                saved_lo=gain[1],
+                saved_hi=gain[2],
+            )
+
+
+def _common(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The cells that every selection of sources has; the others counted."""
+    cells = frame[["sources", *CELL_KEY]].drop_duplicates()
+    often = cells.groupby(CELL_KEY, sort=False).size().rename("often")
+    shared = frame[CELL_KEY].merge(often.reset_index(), on=CELL_KEY, how="left")["often"]
+    common = (shared == cells["sources"].nunique()).to_numpy()
+    if not common.any():
+        raise DataError(
+            Fault(
+                rule="settings are compared on cells that all of them have",
+                value=f"no such cell of {cells['sources'].nunique()} settings",
+                remedy="take --all-cells, each setting on its own",
+            )
+        )
+    return frame[common], {"cells_not_of_every_setting_left_out": n_cells(frame[~common])}
+
+
+def _fresh(frame: pd.DataFrame, decision: Decision, seed: int) -> pd.DataFrame:
+    """Mean losses of decisions on samples of n_human from the human shares."""
+    rng = np.random.default_rng(seed)
+    first = frame.groupby("sources", sort=False)["calibrator"].transform("first")
+    human = frame[frame["calibrator"] == first].assign(calibrator=FRESH)
+    place = human.groupby(["sources", *CELL_KEY], sort=False).ngroup().to_numpy()
+    column = human.groupby(place).cumcount().to_numpy()
+    shares = np.zeros((place.max() + 1, column.max() + 1))
+    shares[place, column] = human["p_human"]
+    shares /= shares.sum(axis=1, keepdims=True)
+    size = np.ones(len(shares), dtype=int)
+    size[place] = np.maximum(1, human["n_human"].round())
+    drawn = []
+    for _ in range(DRAWS):
+        sample = rng.multinomial(size, shares) / size[:, None]
+        drawn.append(LOSS[decision](human.assign(p_cal=sample[place, column]))[0])
+    every = pd.concat(drawn, ignore_index=True)
+    key = [name for name in (*WHO, *CELL_KEY) if name in every]
+    return every.groupby(key, sort=False)[["regret", "right"]].mean().reset_index()
 
 
 def _predictions(folder: Path) -> pd.DataFrame:
@@ -124,66 +201,3 @@ def _predictions(folder: Path) -> pd.DataFrame:
             ),
             file=folder,
         ) from None
-
-
-def _mode(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    cell = frame.groupby([*WHO, *CELL_KEY], sort=False)
-    chosen = frame["p_cal"] >= cell["p_cal"].transform("max") - TIE
-    loss = cell["p_human"].transform("max") - frame["p_human"]
-    return _mean(frame.assign(regret=loss)[chosen], CELL_KEY), {}
-
-
-def _side(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    placed, counts = _placed(frame)
-    upper = np.sign(placed["place"] - 0.5).where(abs(placed["place"] - 0.5) > TIE, 0.0)
-    margins = placed.assign(human=upper * placed["p_human"], predicted=upper * placed["p_cal"])
-    found = margins.groupby([*WHO, *CELL_KEY], sort=False)[["human", "predicted"]].sum()
-    side = np.sign(found["predicted"]).where(found["predicted"].abs() > TIE, 0.0)
-    # On the right side nothing, on the wrong one the margin, half of it where undecided.
-    loss = found["human"].abs() * (1 - side * np.sign(found["human"])) / 2
-    return loss.rename("regret").reset_index(), counts
-
-
-def _target(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    placed, counts = _placed(frame)
-    means = placed.assign(
-        human=placed["place"] * placed["p_human"], predicted=placed["place"] * placed["p_cal"]
-    )
-    of_group = means.groupby([*WHO, *CELL_KEY], sort=False)[["human", "predicted"]].sum()
-    of_group = of_group.reset_index()
-    one = of_group.groupby([*WHO, *QUESTION_KEY, "attribute"], sort=False)
-    several = one["group"].transform("size") > 1
-    chosen = of_group["predicted"] >= one["predicted"].transform("max") - TIE
-    loss = one["human"].transform("max") - of_group["human"]
-    counts["cells_alone_in_their_attribute"] = _n_cells(of_group[~several])
-    kept = of_group.assign(regret=loss)[chosen & several]
-    return _mean(kept, [*QUESTION_KEY, "attribute"]), counts
-
-
-_LOSS: Final[dict[Decision, Callable[[pd.DataFrame], tuple[pd.DataFrame, dict[str, int]]]]] = {
-    "mode": _mode,
-    "side": _side,
-    "target": _target,
-}
-
-
-def _placed(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Rows of scales with values, their places in [0, 1]; the others counted."""
-    nominal = frame["option_value"].isna()
-    placed = frame[~nominal]
-    value = placed.groupby([*WHO, *QUESTION_KEY], sort=False)["option_value"]
-    low, high = value.transform("min"), value.transform("max")
-    place = (placed["option_value"] - low) / (high - low)
-    return placed.assign(place=place), {
-        "cells_on_nominal_scales_left_out": _n_cells(frame[nominal])
-    }
-
-
-def _n_cells(frame: pd.DataFrame) -> int:
-    """Cells, each once however many calibrators predicted it."""
-    return len(frame[["sources", *CELL_KEY]].drop_duplicates())
-
-
-def _mean(chosen: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """One decision a key: the mean over its choices, of which a tie leaves several."""
-    return chosen.groupby([*WHO, *key], sort=False)["regret"].mean().reset_index()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.console import Console
@@ -155,26 +156,38 @@ def show_regrets(
     for sources in dict.fromkeys(one.sources for one in regrets):
         table = Table(title=escape(f"{sources}: regret, {decision}"), title_justify="left")
         table.add_column("calibrator")
-        for title in ("regret", "95 % interval", "as people's own", "worst"):
-            table.add_column(title, justify="left" if title == "worst" else "right")
+        for title in ("regret", "95 % interval", "saved against raw", "as people decide"):
+            table.add_column(title, justify="right")
+        table.add_column("most, of group")
         mine = [one for one in regrets if one.sources == sources]
         for whole in (one for one in mine if not one.attribute):
             parts = [one for one in mine if one.calibrator == whole.calibrator and one.attribute]
             finest = [one for one in parts if one.group] or parts
             worst = max(finest, key=lambda one: one.regret)
             name = f"{worst.attribute}: {worst.group}" if worst.group else worst.attribute
+            saved = f"{whole.saved:+.3f} [{whole.saved_lo:+.3f}, {whole.saved_hi:+.3f}]"
             table.add_row(
                 escape(whole.calibrator),
-                f"{whole.regret:.4f}",
-                escape(f"[{whole.lo:.4f}, {whole.hi:.4f}]"),
+                f"{whole.regret:.3f}",
+                escape(f"[{whole.lo:.3f}, {whole.hi:.3f}]"),
+                "" if whole.calibrator == "identity" or isnan(whole.saved) else escape(saved),
                 f"{whole.agree:.0%}",
-                escape(f"{name} {worst.regret:.4f}"),
+                escape(f"{name} {worst.regret:.3f}"),
             )
         out.print(table)
         first = next(one for one in mine if not one.attribute)
         _print(out, f"{first.n_decisions} decisions on {first.n_questions} questions")
+    _print(out, f"regret: {_LOST[decision]}; 0 is the decision on people's own answers")
     if any(counts.values()):
         _print(out, _counts(counts))
+
+
+_LOST: Final = {
+    "mode": "share of the group that the true first choice has more than the one decided on",
+    "side": "on the wrong side of the scale's middle, by how much more of the group are on the "
+    "other",
+    "target": "how far the group decided on lies below the highest, of the scale's length",
+}
 
 
 def show_pairs(title: str, rows: Mapping[str, object], out: Console) -> None:
