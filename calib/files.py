@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from calib.errors import DataError, Fault
+from calib.errors import DataError, Fault, WriteError
+from calib.swap import exchange
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ABANDONED: Final = 24 * 3600.0
+"""Seconds after which a draft is that of a run that was killed."""
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
 """Of tables, by suffix."""
 
@@ -23,7 +27,9 @@ FORMATS: Final = (".parquet", ".csv", ".jsonl")
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """A draft beside ``path`` that takes its place when the block ends without an error.
 
-    The former file stays as it is until then; a failed block leaves nothing behind.
+    The former file stays as it is until then; a failed block leaves nothing behind, a killed
+    one at most a hidden draft, which the next after a day removes. ``WriteError`` where the
+    disk is full or the place is taken away.
     """
     path = Path(path)
     if path.is_dir():
@@ -69,9 +75,11 @@ def atomic_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
         draft = folder / path.name
         draft.mkdir()
         yield draft
-        if path.exists():
-            path.rename(folder / "former")
-        draft.rename(path)
+        if not (path.exists() and exchange(draft, path)):
+            # Killed between the two, the former folder is found in the draft's.
+            if path.exists():
+                path.rename(folder / "former")
+            draft.rename(path)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
@@ -114,7 +122,9 @@ def _draft_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename within one file system.
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        drafts = f".{path.name}.draft-"
+        _remove_abandoned(path.parent, drafts)
+        folder = Path(tempfile.mkdtemp(prefix=drafts, dir=path.parent))
     except OSError as error:
         raise DataError(
             Fault(
@@ -125,8 +135,19 @@ def _draft_folder(path: Path) -> Iterator[Path]:
         ) from None
     try:
         yield folder
+    except OSError as error:
+        raise WriteError(path, error) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path, drafts: str) -> None:
+    """Drafts of the same output that a killed run left long ago; a newer one may be in use."""
+    for entry in parent.iterdir():
+        if entry.name.startswith(drafts):
+            with suppress(OSError):
+                if time.time() - entry.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def _write_json_lines(frame: pd.DataFrame, path: Path) -> None:
