@@ -23,11 +23,11 @@ class FitError(CalibError):
 class WriteError(CalibError):
     """An output could not be written: a full disk, a limit, a folder that was taken away."""
 
-    def __init__(self, path: object, error: OSError) -> None:
+    def __init__(self, path: object, found: str) -> None:
         super().__init__(
             f"{path}: an output is written whole or not at all, and could not be; found "
-            f"{error.strerror or ' '.join(str(error).split())[:200]}; remedy: free some space or "
-            "name another place; what was there before is as it was"
+            f"{' '.join(found.split())[:200]}; remedy: free some space or name another place; "
+            "what was there before is as it was"
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -16,7 +18,10 @@ from calib.swap import exchange
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
+NETCDF_BYTES: Final = 2**20
+"""Of a NetCDF file, beside its arrays, at most."""
 ABANDONED: Final = 24 * 3600.0
 """Seconds after which a draft is that of a run that was killed."""
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
@@ -98,6 +103,25 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
             _write_json_lines(frame, draft)
 
 
+def write_netcdf(data: xr.Dataset | xr.DataTree, draft: Path) -> None:
+    """Write a data set or a tree of them; ``OSError`` where there is no room for it.
+
+    HDF5 takes the whole process down with it when a disk fills up while it writes, so the room
+    is asked for before.
+    """
+    import xarray as xr
+
+    nodes = [node.dataset for node in data.subtree] if isinstance(data, xr.DataTree) else [data]
+    # Texts count with less than they take.
+    n_bytes = NETCDF_BYTES + sum(node.nbytes for node in nodes) * 11 // 10
+    with tempfile.TemporaryFile(dir=draft.parent) as room:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(room.fileno(), 0, n_bytes)
+        elif shutil.disk_usage(draft.parent).free < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(draft))
+    data.to_netcdf(draft, engine="h5netcdf")
+
+
 def table_format(path: Path) -> str:
     """The format that a table's suffix names; ``DataError`` for another."""
     suffix = path.suffix.lower()
@@ -136,7 +160,12 @@ def _draft_folder(path: Path) -> Iterator[Path]:
     try:
         yield folder
     except OSError as error:
-        raise WriteError(path, error) from None
+        raise WriteError(path, error.strerror or str(error)) from None
+    except RuntimeError as error:
+        # HDF5's way to tell of a disk that takes no more, when the file is closed.
+        if "errno =" not in str(error):
+            raise
+        raise WriteError(path, str(error)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

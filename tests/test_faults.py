@@ -177,6 +177,39 @@ def test_ctrl_c_ends_a_running_command_in_one_line(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]
 
 
+DRAWS = """
+import resource, sys
+import click, numpy as np, xarray as xr
+from calib.files import atomic_file, write_netcdf
+from calib.options import Main
+limit, path = int(sys.argv[1]), sys.argv[2]
+@click.group(cls=Main)
+def main(): pass
+@main.command()
+def write():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    draws = xr.Dataset({"share": ("draw", np.random.default_rng(0).random(20_000))})
+    with atomic_file(path) as draft:
+        write_netcdf(draws, draft)
+main(["write"])
+"""
+
+
+@pytest.mark.parametrize(("limit", "code"), [(0, 1), (10_000, 1), (10_000_000, 0)])
+def test_draws_that_find_no_room(tmp_path: Path, limit: int, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DRAWS, str(limit), tmp_path / "draws.nc"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+    )
+    # HDF5 itself would have ended it by a segmentation fault.
+    assert done.returncode == code, done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["draws.nc"] * (not code)
+    assert not code or ("remedy: free some space" in done.stderr and "Trace" not in done.stderr)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_standard_output_that_takes_nothing(made: Path) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
