@@ -47,7 +47,7 @@ def _calibrator_names(ctx: click.Context, param: click.Parameter, value: str | N
 def main() -> None:
     """Calibrate the opinion distributions that an LLM gives against human surveys.
 
-    Exit codes: 0 ok, 1 failure, 2 usage, 5 bad data.
+    Exit codes: 0 ok, 1 failure, 2 usage, 5 bad data, 130 interrupted.
     """
 
 

@@ -13,6 +13,7 @@ from calib.anchor import anchors_of, respondents_by_group
 from calib.base import Calibrator, Prediction
 from calib.blocks import Block, recurrent_labels
 from calib.errors import DataError, Fault
+from calib.files import write_netcdf
 from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Index, Opinions
 from calib.paired import Counts, Paired
@@ -211,7 +212,7 @@ class Dirichlet(Calibrator):
 
     def save_files(self, folder: Path) -> None:
         """Write the posterior as NetCDF, which ArviZ opens."""
-        self.posterior_.to_netcdf(folder / POSTERIOR_FILE, engine="h5netcdf")
+        write_netcdf(self.posterior_, folder / POSTERIOR_FILE)
 
     def load_files(self, folder: Path) -> None:
         """Read the posterior; ``DataError`` where the file is missing or damaged."""

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from calib.errors import DataError, Fault, FitError
-from calib.files import atomic_file
+from calib.files import atomic_file, write_netcdf
 from calib.opinions import SUM_TOLERANCE
 from calib.predictions import PREDICTION_KEY, Predicted, read_predictions
 from calib.rules import CELL_KEY
@@ -89,7 +89,7 @@ def write_group_shares(shares: GroupShares, path: str | Path) -> None:
         attrs={"format_version": FORMAT_VERSION},
     )
     with atomic_file(path) as draft:
-        held.to_netcdf(draft, engine="h5netcdf")
+        write_netcdf(held, draft)
 
 
 def read_group_shares(path: str | Path) -> GroupShares:

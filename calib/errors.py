@@ -20,6 +20,17 @@ class FitError(CalibError):
     """A calibrator could not be fitted or applied to otherwise valid data."""
 
 
+class WriteError(CalibError):
+    """An output could not be written: a full disk, a limit, a folder that was taken away."""
+
+    def __init__(self, path: object, found: str) -> None:
+        super().__init__(
+            f"{path}: an output is written whole or not at all, and could not be; found "
+            f"{' '.join(found.split())[:200]}; remedy: free some space or name another place; "
+            "what was there before is as it was"
+        )
+
+
 class MissingExtraError(CalibError):
     """An optional dependency is not installed; the message names the extra that has it."""
 

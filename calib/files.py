@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from calib.errors import DataError, Fault
+from calib.errors import DataError, Fault, WriteError
+from calib.swap import exchange
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
+NETCDF_BYTES: Final = 2**20
+"""Of a NetCDF file, beside its arrays, at most."""
+ABANDONED: Final = 24 * 3600.0
+"""Seconds after which a draft is that of a run that was killed."""
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
 """Of tables, by suffix."""
 
@@ -23,7 +32,9 @@ FORMATS: Final = (".parquet", ".csv", ".jsonl")
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """A draft beside ``path`` that takes its place when the block ends without an error.
 
-    The former file stays as it is until then; a failed block leaves nothing behind.
+    The former file stays as it is until then; a failed block leaves nothing behind, a killed
+    one at most a hidden draft, which the next after a day removes. ``WriteError`` where the
+    disk is full or the place is taken away.
     """
     path = Path(path)
     if path.is_dir():
@@ -69,9 +80,11 @@ def atomic_folder(path: str | Path, *, marker: str) -> Iterator[Path]:
         draft = folder / path.name
         draft.mkdir()
         yield draft
-        if path.exists():
-            path.rename(folder / "former")
-        draft.rename(path)
+        if not (path.exists() and exchange(draft, path)):
+            # Killed between the two, the former folder is found in the draft's.
+            if path.exists():
+                path.rename(folder / "former")
+            draft.rename(path)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
@@ -88,6 +101,25 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
             frame.to_csv(draft, index=False)
         else:
             _write_json_lines(frame, draft)
+
+
+def write_netcdf(data: xr.Dataset | xr.DataTree, draft: Path) -> None:
+    """Write a data set or a tree of them; ``OSError`` where there is no room for it.
+
+    HDF5 takes the whole process down with it when a disk fills up while it writes, so the room
+    is asked for before.
+    """
+    import xarray as xr
+
+    nodes = [node.dataset for node in data.subtree] if isinstance(data, xr.DataTree) else [data]
+    # Texts count with less than they take.
+    n_bytes = NETCDF_BYTES + sum(node.nbytes for node in nodes) * 11 // 10
+    with tempfile.TemporaryFile(dir=draft.parent) as room:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(room.fileno(), 0, n_bytes)
+        elif shutil.disk_usage(draft.parent).free < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(draft))
+    data.to_netcdf(draft, engine="h5netcdf")
 
 
 def table_format(path: Path) -> str:
@@ -114,7 +146,9 @@ def _draft_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename within one file system.
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        drafts = f".{path.name}.draft-"
+        _remove_abandoned(path.parent, drafts)
+        folder = Path(tempfile.mkdtemp(prefix=drafts, dir=path.parent))
     except OSError as error:
         raise DataError(
             Fault(
@@ -125,8 +159,24 @@ def _draft_folder(path: Path) -> Iterator[Path]:
         ) from None
     try:
         yield folder
+    except OSError as error:
+        raise WriteError(path, error.strerror or str(error)) from None
+    except RuntimeError as error:
+        # HDF5's way to tell of a disk that takes no more, when the file is closed.
+        if "errno =" not in str(error):
+            raise
+        raise WriteError(path, str(error)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path, drafts: str) -> None:
+    """Drafts of the same output that a killed run left long ago; a newer one may be in use."""
+    for entry in parent.iterdir():
+        if entry.name.startswith(drafts):
+            with suppress(OSError):
+                if time.time() - entry.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def _write_json_lines(frame: pd.DataFrame, path: Path) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from calib.errors import CalibError
 
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""A disk that takes no more."""
+EXIT_INTERRUPTED: Final = 130
+INTERRUPTED: Final = (
+    "interrupted: no output is half written; a study or elicit run goes on where it was"
+)
 DATA = click.Path(path_type=Path)
 SEED = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -35,6 +46,19 @@ class Main(click.Group):
         except CalibError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            click.echo(f"error: {error}; remedy: free some space, here or in TMPDIR", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo(INTERRUPTED, err=True)
+            if threading.active_count() > 1:
+                # A thread that samples cannot be told to stop, and Python would wait for it.
+                with suppress(OSError):
+                    sys.stdout.flush()
+                os._exit(EXIT_INTERRUPTED)
+            ctx.exit(EXIT_INTERRUPTED)
 
 
 def print_json(document: Any) -> None:

@@ -79,8 +79,12 @@ def sample(
         with jax.enable_x64(True):
             return jax.device_get(program(keys[chain], data, start))
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    pool = ThreadPoolExecutor(max_workers=2)
+    try:
         chains = list(pool.map(run, range(plan.n_chains)))
+    finally:
+        # After Ctrl-C there is no waiting for chains that nobody wants.
+        pool.shutdown(wait=False, cancel_futures=True)
     sites, stats = jax.tree.map(lambda *arrays: np.stack(arrays), *chains)
     stats["lp"] = -stats["lp"]
     return Samples(sites, stats)

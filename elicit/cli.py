@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Ask a language model for the opinion distributions of groups of people.
 
-    Exit codes: 0 ok, 1 failure, 2 usage, 5 bad data.
+    Exit codes: 0 ok, 1 failure, 2 usage, 5 bad data, 130 interrupted.
     """
 
 

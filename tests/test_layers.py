@@ -17,7 +17,7 @@ HEAVY = ("arviz_base", "arviz_stats", "jax", "matplotlib", "numpyro", "pandas", 
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors",
+        "errors swap",
         "survey files options",
         "opinions",
         "rules",
