@@ -41,7 +41,7 @@ PLAN: dict[str, Any] = {
 def asked(n_questions: int = 6) -> Paired:
     """Sequence answers are the human shares moved towards uniform, verbalized less so."""
     rng = np.random.default_rng(3)
-    human = opinions(index([question(f"q{i}", 4) for i in range(n_questions)]), rng, 100)
+    human = opinions(index([question(f"q{i}", 4) for i in range(n_questions)]), rng, 100.0)
     uniform = close(human.index.mask.astype(float), human.index.mask)
     weight = {"verbalized": 0.2, "sequence": 0.5}
     sources = tuple(
@@ -179,8 +179,8 @@ def test_shapes_by_hand() -> None:
 
 def test_errors_without_order_correlate_as_exchangeable_ones() -> None:
     rng = np.random.default_rng(0)
-    of = index([question(f"q{i}", 5) for i in range(2000)], groups(1))
-    people = opinions(of, rng, 50)
+    of = index([question(f"q{i}", 5) for i in range(1000)], groups(1))
+    people = opinions(of, rng, 50.0)
     random = told(people, close(people.probs + rng.uniform(0, 0.4, people.probs.shape), of.mask))
     assert random["neighbour_correlation"] == pytest.approx(-1 / 4, abs=0.06)
     slope = np.linspace(-1, 1, 5)
@@ -192,11 +192,11 @@ def test_exaggeration_of_groups_is_found_through_sampling_error(
     shown: float, expected: float
 ) -> None:
     rng = np.random.default_rng(5)
-    of: Index = index([question(f"q{i}", 2) for i in range(4000)])
+    of: Index = index([question(f"q{i}", 2) for i in range(1000)])
     gap = np.where(of.group_of_row == 0, 0.05, -0.05)
     truth = np.column_stack([0.5 + gap, 0.5 - gap])
-    counts = rng.multinomial(30, truth).astype(float)
-    people = Opinions(of, counts / 30, np.full(len(of), 30.0))
+    counts = rng.multinomial(60, truth).astype(float)
+    people = Opinions(of, counts / 60, np.full(len(of), 60.0))
     probs = np.column_stack([0.5 + shown * gap, 0.5 - shown * gap])
     assert told(people, probs)["group_gap_ratio"] == pytest.approx(expected, rel=0.1)
 

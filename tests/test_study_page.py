@@ -79,6 +79,8 @@ def tables_of(html: str) -> list[list[dict[str, str]]]:
 def test_the_page_says_what_it_shows(study: Path) -> None:
     html = page(study, "page.html")
     assert "These are model-based estimates, not respondents." in html
+    assert '<meta name="benchmark_status" content="benchmarked">' in html
+    assert "Specification curve" in html and "Peaks, groups and errors" in html
     assert "questions held out" in html and "learnt from one model" in html
     [row] = [
         one
@@ -87,7 +89,7 @@ def test_the_page_says_what_it_shows(study: Path) -> None:
         == ("question", "all", "temperature", "all")
     ]
     assert f"{row['after']['oa']['mean']:.2f}" in html
-    assert html.count("<img src=") == 2 * 4
+    assert html.count("<img src=") == 2 * 5
 
 
 def test_nothing_is_fetched_and_every_text_is_escaped(study: Path) -> None:
@@ -100,7 +102,7 @@ def test_nothing_is_fetched_and_every_text_is_escaped(study: Path) -> None:
 def test_figures_have_their_data(study: Path) -> None:
     files = tables_of(page(study, "page.html"))
     rows = summary(study)["rows"]
-    assert len(files) == 1 + 2 * 4 and len(files[0]) == len(rows) == 2 * 2 * 2 * 5
+    assert len(files) == 1 + 2 * 5 and len(files[0]) == len(rows) == 2 * 2 * 2 * 5
     for line, row in zip(files[0], rows, strict=True):
         assert float(line["kl_1e3_lo"]) == row["kl_1e3"]["lo"]
         assert line["calibrator"] == row["calibrator"]

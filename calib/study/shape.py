@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from calib.opinions import Index, Opinions
+from calib.opinions import Opinions
 
 SHAPES: Final = (
     "peak", "peak_human", "entropy", "entropy_human", "error_square", "error_neighbours",
@@ -97,17 +97,15 @@ def _gaps(
     shares = np.where(index.mask, human.probs, 0.0)
     noise[known] = (1 - (shares[known] ** 2).sum(1)) / (n[known] - 1)
     sums = {name: np.zeros(len(index.questions)) for name in ("gap", "gap_human")}
-    for question in range(len(index.questions)):
-        for a, b in _pairs(index, question, known):
+    by_attribute: dict[tuple[int, str], list[int]] = {}
+    for row in np.flatnonzero(known).tolist():
+        of = (int(index.question_of_row[row]), index.groups[index.group_of_row[row]].attribute)
+        by_attribute.setdefault(of, []).append(row)
+    for (question, _), rows in by_attribute.items():
+        for a, b in combinations(rows, 2):
             offered = index.mask[a] & index.mask[b]
             sums["gap"][question] += ((probs[a] - probs[b])[offered] ** 2).sum()
             sums["gap_human"][question] += (
                 ((human.probs[a] - human.probs[b])[offered] ** 2).sum() - noise[a] - noise[b]
             )
     return sums
-
-
-def _pairs(index: Index, question: int, known: Bool[np.ndarray, " row"]) -> list[tuple[int, int]]:
-    rows = np.flatnonzero((index.question_of_row == question) & known).tolist()
-    groups = [index.groups[number] for number in index.group_of_row.tolist()]
-    return [(a, b) for a, b in combinations(rows, 2) if groups[a].attribute == groups[b].attribute]
