@@ -34,6 +34,8 @@ lint: $(VENV)/installed-dev
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.heldout run $(DATA)
 	$(BIN)/python -m benchmarks.heldout report
+	$(BIN)/python -m benchmarks.peers run $(DATA)
+	$(BIN)/python -m benchmarks.peers report
 	$(BIN)/python -m benchmarks.ablation run $(DATA)
 	$(BIN)/python -m benchmarks.ablation report
 

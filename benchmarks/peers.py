@@ -126,7 +126,7 @@ def report_lines(tables: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
     yield "# Beside the peers"
     yield ""
     yield (
-        "Five folds by question, those of [the held-out figures](heldout.md). KL and W1, lower is "
+        "Five folds by question, those of the held-out figures (`heldout.md`). KL and W1, lower is "
         "better; the least of a row is bold. Last, the ratio of `dirichlet` to the best peer, "
         "which is chosen for each row and score after the fact: below 1 is better; \\* "
         "significantly better, ! significantly worse (paired 95 % interval, questions resampled), "
@@ -138,8 +138,9 @@ def report_lines(tables: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
         "`ppi-rectifier`: prediction-powered correction proper needs answers to the very question, "
         "of which a held-out question has none; here the correction is that of the training "
         "questions. `similarity` takes the error of the nearest training questions by words "
-        "(TF-IDF); sentence embeddings were not tried. What each is stands in "
-        "[peer_calibrators.py](../peer_calibrators.py)."
+        "(TF-IDF); sentence embeddings were not tried. `dirichlet-map` is the calibration map of "
+        "Kull et al., one a number of ordered options. What each is in full stands in "
+        "`benchmarks/peer_calibrators.py`."
     )
     names = (*OURS, *peer_names(), "dirichlet")
     for score, title in (("kl_1e3", "KL"), ("w1", "W1")):

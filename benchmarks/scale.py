@@ -167,14 +167,18 @@ class Exponent(NamedTuple):
 
 def exponent(size: Float[np.ndarray, " run"], cost: Float[np.ndarray, " run"]) -> Exponent:
     """The power of the size with which a cost grows; NaN with one size."""
-    from scipy.stats import linregress, t
+    from scipy.stats import t
 
     if len(size) < 2:
         return Exponent(np.nan, np.nan, np.nan)
-    line = linregress(np.log(size), np.log(cost))
+    x, y = (np.log(values) - np.log(values).mean() for values in (size, cost))
+    slope = float(x @ y / (x @ x))
     degrees = len(size) - 2
-    half = float(t.ppf(0.975, degrees) * line.stderr) if degrees else np.nan
-    return Exponent(float(line.slope), float(line.slope) - half, float(line.slope) + half)
+    if not degrees:
+        return Exponent(slope, np.nan, np.nan)
+    error = np.sqrt(np.square(y - slope * x).sum() / degrees / (x @ x))
+    half = float(t.ppf(0.975, degrees) * error)
+    return Exponent(slope, slope - half, slope + half)
 
 
 def report_lines(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

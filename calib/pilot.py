@@ -15,7 +15,7 @@ from calib.models import RegressionData
 
 QUESTIONS: Final = 256
 """Questions of the pilot."""
-GROUPS: Final = 40
+GROUPS: Final = 24
 """Groups of the pilot: its time grows with their square."""
 
 

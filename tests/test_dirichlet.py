@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,42 @@ def test_the_exaggeration_of_the_llm_is_recovered(fitted: Dirichlet) -> None:
     assert low < 0.3 < high  # the simulator's default truth
     # The twin: an LLM that exaggerates nothing has slope one, and is excluded.
     assert high < 1.0
+
+
+def test_portions_together_are_the_prediction(
+    survey: Paired, fitted: Dirichlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = survey.take(survey.index.question_of_row >= 16)
+    whole = fitted.predict(test.elicited)
+    assert whole.draws is not None
+    monkeypatch.setattr("calib.posterior.BLOCK_SIZE", 20_000)
+    parts = list(fitted.predict_portions(test.elicited))
+    assert len(parts) > 3
+    assert sorted(np.concatenate([rows for rows, _ in parts])) == list(range(len(test)))
+    for rows, part in parts:
+        assert part.draws is not None
+        np.testing.assert_allclose(part.draws, whole.draws[:, rows], atol=1e-12)
+        np.testing.assert_allclose(part.opinions.probs, whole.opinions.probs[rows], atol=1e-12)
+    assert sum((Counter(part.counts) for _, part in parts), Counter()) == Counter(whole.counts)
+
+
+@pytest.mark.slow
+def test_groups_that_the_pilot_left_out_are_learnt_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [Group("a", f"g{number}") for number in range(10)]
+    truth = Truth(sd_within=0.3)
+    simulated = simulate_survey(n_questions=60, groups=names, n_options=(4,), truth=truth, seed=3)
+    paired, found = pair(simulated.table), {}
+    for most in (40, 4):
+        monkeypatch.setattr("calib.pilot.GROUPS", most)
+        posterior = Dirichlet(inference="svi").fit(paired, seed=1).posterior_["posterior"]
+        found[most] = posterior.dataset
+    for site in ("beta_between", "beta_within_group", "scale_curve_group"):
+        whole, part = (found[most][site].to_numpy()[0] for most in (40, 4))
+        assert np.abs(whole.mean(axis=0) - part.mean(axis=0)).max() < 0.5 * whole.std(axis=0).max()
+    slopes = found[4]["beta_within_group"].to_numpy()[0, :, 0].mean(axis=0)
+    assert np.corrcoef(slopes, simulated.group_effects["beta_within"])[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("inference", ["laplace", "svi"])
