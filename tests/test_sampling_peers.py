@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from math import pi, sqrt
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pytest
 from scipy.special import gammaln
 from scipy.stats import dirichlet, gamma, lognorm, norm
 
 from benchmarks.peers import ours, stan_model
+from benchmarks.peers.child import Lengths
 from benchmarks.peers.compare import (
     agreement,
     density_spread,
@@ -30,7 +33,7 @@ from benchmarks.peers.problem import (
     random_point,
     save_points,
 )
-from benchmarks.sampling_peers import TOLERANCE, report_lines, speed
+from benchmarks.sampling_peers import TOLERANCE, compare, report_lines, speed, table_of
 from calib.paired import Paired, pair
 from calib.simulate import Truth, simulate_survey
 from calib.survey import Group
@@ -141,6 +144,7 @@ def test_another_prior_is_another_posterior(
         assert np.ptp(np.subtract(our_densities, other)) > 1e-3
 
 
+@pytest.mark.filterwarnings("ignore")  # on importing PyMC and ArviZ 0.x
 def test_pymc_has_the_same_density(
     our_densities: list[float], problem: Problem, points: list[Point]
 ) -> None:
@@ -242,3 +246,41 @@ def test_the_report_puts_ratios_first() -> None:
     assert "| nutpie | 12.0 | 12.0 | 1.00 |" in text
     assert "stan was skipped: No module named 'stan'." in text
     assert text.index("nutpie | 12.0") < text.index("| numpyro | 1.0")
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-4])
+def test_nothing_is_sampled_unless_the_densities_are_one(
+    apart: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled: list[str] = []
+    rng = np.random.default_rng(3)
+
+    def child(name: str, folder: Path, python: str, spec: dict[str, Any]) -> dict[str, Any]:
+        n_points = len(load_points(folder / "points.npz"))
+        if name == "stan":
+            return {"skipped": "ModuleNotFoundError: No module named 'stan'"}
+        if spec["only"] == "densities":
+            here = apart if name == "nutpie" else 0.0
+            return {"densities": [number * (1.0 + here) for number in range(n_points)]}
+        sampled.append(name)
+        shapes = load_problem(folder / "problem.npz").mask.shape[2]
+        draws = draws_of(len(sampled)) | {"shape_logit": rng.normal(size=(2, 500, 9, shapes))}
+        np.savez(folder / f"{name}.npz", **draws)
+        return {"compile_seconds": 1.0, "sample_seconds": 2.0}
+
+    monkeypatch.setattr("benchmarks.sampling_peers.run_child", child)
+    frame, name = table_of(None, 0)
+    assert name.startswith("simulated")
+    arguments = (frame, ("numpyro", "nutpie", "stan"), "python", Lengths(2, 500, None), 0)
+    if apart:
+        with pytest.raises(click.ClickException, match="nothing was sampled"):
+            compare(*arguments)
+        assert sampled == []
+        return
+    found = compare(*arguments)
+    assert sampled == ["numpyro", "nutpie"]
+    assert found["samplers"]["stan"] == {"skipped": "ModuleNotFoundError: No module named 'stan'"}
+    assert found["samplers"]["numpyro"]["ess_per_second"] > 300
+    assert (found["questions"], found["groups"], found["cells"]) == (60, 14, 840)
+    (pair_of,) = found["agreement"]
+    assert (pair_of["a"], pair_of["b"]) == ("numpyro", "nutpie")
