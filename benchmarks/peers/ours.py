@@ -1,0 +1,154 @@
+"""The sampler of ``calib fit``: NumPyro as shipped."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+from jaxtyping import Float
+
+from benchmarks.peers.child import Drawn, Lengths
+from benchmarks.peers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
+from calib.blocks import Block, recurrent_labels
+from calib.dirichlet import ASSUMED_N
+from calib.fitting import regression_data
+from calib.formulas import FLOOR
+from calib.paired import Paired
+from calib.prior import SHAPE_SPREAD, general_prior
+from calib.starting import QuestionStart
+
+PACKAGES = ("numpyro", "jax", "jaxlib")
+
+
+def respondents_of(training: Paired) -> Float[np.ndarray, " row"]:
+    """Effective human answers of each cell, as ``calib.dirichlet`` takes them."""
+    n = training.human.n
+    unknown = np.ones(len(training), bool) if n is None else np.isnan(n)
+    return np.where(unknown, ASSUMED_N, 0.0 if n is None else n)
+
+
+def problem_of(training: Paired) -> Problem:
+    """The arrays of a fit of one source for those who do not have ``calib``."""
+    labels = recurrent_labels(training.index.questions)
+    block = Block(training.index, labels)
+    covariates = block.covariates(training.elicited.filled)
+    if len(covariates.probs) != 1:
+        raise ValueError(
+            f"the comparison is of fits of one source; got {len(covariates.probs)}; select one"
+        )
+    n_groups, n_options = len(training.index.groups), training.index.mask.shape[1]
+    prior = general_prior(1, n_groups, block.n_shapes, n_options)
+    problem = Problem(
+        probs=covariates.probs[0],
+        counts=block.of_rows(training.human.probs * respondents_of(training)[:, None]),
+        mask=covariates.mask,
+        group=covariates.group,
+        peers=covariates.peers,
+        place=covariates.place,
+        curve=covariates.curve,
+        shape=covariates.shape,
+        label=covariates.label,
+        n_groups=np.array(n_groups),
+        n_shapes=np.array(block.n_shapes),
+        n_labels=np.array(len(labels) - 1),
+        slopes=np.array([np.concatenate(getattr(prior, name)) for name in SLOPES]),
+        scale_terms=np.array([getattr(prior, name) for name in SCALE_TERMS]),
+        shape_spread=np.array(SHAPE_SPREAD),
+        log_kappa=np.array(prior.log_kappa),
+        log_phi=np.array(prior.log_phi),
+        group_spread=np.array(prior.group_spread),
+        label_spread=np.array(prior.label_spread),
+        floor=np.array(FLOOR),
+    )
+    problem.check()
+    return problem
+
+
+def densities(training: Paired, points: list[Point]) -> list[float]:
+    """Log posterior density at the points, up to one constant.
+
+    The model samples groups' effects in units between their own and those of their spread s,
+    and questions by stretched logits: u = s^known · unit for each effect, and with L the
+    logits θ = softmax(L), so that log p(unit) = log p(u) + known (G−1) log s and
+    log p(θ) = log p(L) − Σ log θ.
+    """
+    import jax
+    from numpyro.infer.util import log_density
+
+    from calib.models import dirichlet_regression
+
+    with jax.enable_x64(True):
+        data, start = regression_data(training, respondents_of(training))
+        about = jax.tree.map(np.asarray, data.about)
+        known = dict(zip(PARTS, map(float, data.known), strict=True))
+        jitted = jax.jit(lambda values: log_density(dirichlet_regression, (data,), {}, values)[0])
+        found = []
+        for point in points:
+            values = {name: np.zeros(np.shape(at)) for name, at in start.values.items()}
+            for name in TOP_LEVEL:
+                put(values[name], point[name])
+            put(values["label_unit"][1:], point["label_unit"])
+            outside = 0.0
+            for part, share in known.items():
+                spread = float(point[f"sd_{part}"])
+                values[f"off_{part}"] = spread**share * point[f"unit_{part}"]
+                outside += share * (len(point[f"unit_{part}"]) - 1) * np.log(spread)
+            unit, log_stretch = _question_unit(about, point["shares"])
+            values["question_unit"] = unit
+            shares = point["shares"]
+            outside -= log_stretch + np.log(shares[shares > 0]).sum()
+            found.append(float(jitted(values)) + outside)
+    return found
+
+
+def put(padded: np.ndarray, value: np.ndarray) -> None:
+    """The value into the first places of an array, of one source or padded."""
+    if value.ndim == 0:
+        padded[...] = value
+    else:
+        padded[tuple(map(slice, value.shape))] = value
+
+
+def _question_unit(
+    about: QuestionStart, shares: Float[np.ndarray, "question option"]
+) -> tuple[Float[np.ndarray, "question option"], float]:
+    """Where these shares lie in the model's own coordinates, and the log of its stretch."""
+    start_shares, start, root, tail = about
+    logits = np.zeros(start.shape)
+    logits[: len(shares), : shares.shape[1]] = np.log(np.where(shares > 0, shares, 1.0))
+    # The mean that no answer tells of is put at zero.
+    logits -= np.where(start_shares > 0, (start_shares * logits).sum(axis=1, keepdims=True), 0.0)
+    stretched = np.linalg.solve(root, (logits - start)[..., None])[..., 0]
+    # stretched = −d − tail d²/2 where negative.
+    bend = np.where(tail > 0, tail, 1.0)
+    depth = (np.sqrt(1.0 + 2.0 * bend * np.maximum(-stretched, 0.0)) - 1.0) / bend
+    depth = np.where(tail > 0, depth, np.maximum(-stretched, 0.0))
+    return np.where(stretched < 0, -depth, stretched), float(np.log1p(tail * depth).sum())
+
+
+def draw(training: Paired, lengths: Lengths, seed: int) -> Drawn:
+    """Sample twice with the same seed: what the first took longer is compilation."""
+    import jax
+
+    from calib.models import dirichlet_regression
+    from calib.sampling import Plan, sample
+
+    plan = Plan(n_chains=lengths.n_chains, n_draws=lengths.n_draws)
+    if lengths.n_warmup is not None:
+        plan = plan._replace(n_warmup=lengths.n_warmup)
+    seconds = []
+    with jax.enable_x64(True):
+        for _ in range(2):
+            begin = perf_counter()
+            data, start = regression_data(training, respondents_of(training))
+            samples = sample(dirichlet_regression, data, start, plan=plan, seed=seed)
+            seconds.append(perf_counter() - begin)
+    sites = {name: samples.sites[name] for name in TOP_LEVEL}
+    return Drawn(
+        draws={name: at[..., 0] if name in SLOPES else at for name, at in sites.items()},
+        compile_seconds=seconds[0] - seconds[1],
+        sample_seconds=seconds[1],
+        n_warmup=plan.n_warmup,
+        diverging=int(samples.stats["diverging"].sum()),
+        n_steps=float(samples.stats["n_steps"].mean()),
+    )
