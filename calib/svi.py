@@ -188,5 +188,9 @@ def _frame(mode: Mode, data: RegressionData, start: Start) -> tuple[Coordinates,
     ]
     place = np.empty(whole.n_shared, dtype=int)
     place[np.concatenate([new, *(of_whole[site] for site in own)])] = np.arange(whole.n_shared)
-    frame = (everywhere, np.linalg.cholesky(covariance[np.ix_(old, old)]), np.concatenate(width))
-    return whole, Frame(*map(jnp.asarray, frame), jnp.asarray(place))
+    return whole, Frame(
+        origin=jnp.asarray(everywhere),
+        root=jnp.asarray(np.linalg.cholesky(covariance[np.ix_(old, old)])),
+        width=jnp.asarray(np.concatenate(width)),
+        place=jnp.asarray(place),
+    )
