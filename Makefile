@@ -35,6 +35,8 @@ benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.heldout report
 	$(BIN)/python -m benchmarks.ablation run $(DATA)
 	$(BIN)/python -m benchmarks.ablation report
+	$(BIN)/python -m benchmarks.decisions run $(DATA)
+	$(BIN)/python -m benchmarks.decisions report
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html

@@ -132,7 +132,7 @@ def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
             joined[name] = entries
             continue
         said = [code for kind in KINDS for code in _names(entries.get(kind, []))]
-        kept = {
+        kept: dict[str, Any] = {
             key: [code for code in _names(value) if code not in said] if key in KINDS else value
             for key, value in below.items()
         }
