@@ -62,7 +62,8 @@ def report_lines(document: dict[str, Any]) -> Iterator[str]:
         names = ["all", *(group or attribute for attribute, group in finest)]
         yield "| setting | calibrator | as people decide | " + " | ".join(names) + " |"
         yield "|---" * (3 + len(names)) + "|"
-        for who in dict.fromkeys((one["sources"], one["calibrator"]) for one in rows):
+        pairs = dict.fromkeys((one["sources"], one["calibrator"]) for one in rows)
+        for who in sorted(pairs, key=lambda pair: pair[0]):
             own = {
                 (one["attribute"], one["group"]): one
                 for one in rows
@@ -122,7 +123,7 @@ def run(data: Path, sources: str, calibrators: str, evaluation: Path | None) -> 
             rows, counts = decision_regrets(folder, decision, seed=SEED)
             kept = [one._asdict() for one in rows if one.calibrator != "uniform"]
             document["decisions"][decision] = {"rows": kept, "counts": counts}
-    text = json.dumps(plain(document), indent=1)
+    text = json.dumps(plain(document))
     (RESULTS / "decisions.json").write_text(text + "\n", encoding="utf-8")
 
 
