@@ -38,6 +38,8 @@ benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.peers report
 	$(BIN)/python -m benchmarks.ablation run $(DATA)
 	$(BIN)/python -m benchmarks.ablation report
+	$(BIN)/python -m benchmarks.decisions run $(DATA)
+	$(BIN)/python -m benchmarks.decisions report
 
 studies: $(VENV)/installed-dev
 	for name in main meister data_efficiency per_group joint few_shot; do \

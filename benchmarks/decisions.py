@@ -26,6 +26,7 @@ from calib.summary import plain
 from calib.table import read_table
 
 SEED: Final = 0
+TABLE: Final = "opinionqa_dev"
 RESULTS: Final = Path(__file__).parent / "results"
 SOURCES: Final = "model=gpt-4|anthropic_opus,elicitation=verbalized,prompt=base|sd"
 CALIBRATORS: Final = "train-mean,ridge,ridge-structured,dirichlet"
@@ -61,7 +62,8 @@ def report_lines(document: dict[str, Any]) -> Iterator[str]:
         names = ["all", *(group or attribute for attribute, group in finest)]
         yield "| setting | calibrator | as people decide | " + " | ".join(names) + " |"
         yield "|---" * (3 + len(names)) + "|"
-        for who in dict.fromkeys((one["sources"], one["calibrator"]) for one in rows):
+        pairs = dict.fromkeys((one["sources"], one["calibrator"]) for one in rows)
+        for who in sorted(pairs, key=lambda pair: pair[0]):
             own = {
                 (one["attribute"], one["group"]): one
                 for one in rows
@@ -97,23 +99,31 @@ def main() -> None:
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.option("--sources", default=SOURCES, show_default=True)
 @click.option("--calibrators", default=CALIBRATORS, show_default=True)
-def run(data: Path, sources: str, calibrators: str) -> None:
+@click.option(
+    "--evaluation", type=click.Path(path_type=Path, exists=True),
+    help="What calib evaluate left of the table, seed 0, instead of evaluating now.",
+)  # fmt: skip
+def run(data: Path, sources: str, calibrators: str, evaluation: Path | None) -> None:
     """Evaluate, decide, and keep the figures."""
-    table = "opinionqa_dev"
-    frame = read_table(data / f"{table}.parquet")
-    selections = parse_sources(sources, settings_of(frame), default_join=False)
-    document: dict[str, Any] = record(SEED) | {"table": table, "decisions": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        found = evaluate(
-            frame, selections=selections, calibrators=calibrators.split(","), seed=SEED,
-            table_name=table, progress=lambda what, done, of: click.echo(f"{what} {done}/{of}"),
-        )  # fmt: skip
-        write_evaluation(found, Path(folder) / "evaluation")
+    document: dict[str, Any] = record(SEED) | {"table": TABLE, "decisions": {}}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = evaluation or Path(scratch) / "evaluation"
+        if evaluation is None:
+            frame = read_table(data / f"{TABLE}.parquet")
+            found = evaluate(
+                frame,
+                selections=parse_sources(sources, settings_of(frame), default_join=False),
+                calibrators=calibrators.split(","),
+                seed=SEED,
+                table_name=TABLE,
+                progress=lambda what, done, of: click.echo(f"{what} {done}/{of}"),
+            )
+            write_evaluation(found, folder)
         for decision in DECISIONS:
-            rows, counts = decision_regrets(Path(folder) / "evaluation", decision, seed=SEED)
+            rows, counts = decision_regrets(folder, decision, seed=SEED)
             kept = [one._asdict() for one in rows if one.calibrator != "uniform"]
             document["decisions"][decision] = {"rows": kept, "counts": counts}
-    text = json.dumps(plain(document), indent=1)
+    text = json.dumps(plain(document))
     (RESULTS / "decisions.json").write_text(text + "\n", encoding="utf-8")
 
 
