@@ -123,7 +123,8 @@ class Dirichlet(Calibrator):
         return self._predict(elicited, toplines)
 
     def _predict(self, elicited: Elicited, toplines: Opinions | None = None) -> Prediction:
-        index, counts = elicited.index, {}
+        index = elicited.index
+        counts: dict[str, int] = {}
         draws = np.empty((0, *index.mask.shape))
         for rows, part in self._portions(elicited, toplines):
             assert part.draws is not None

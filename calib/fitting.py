@@ -131,7 +131,7 @@ def start_of(arrays: RegressionData, *, centred: bool) -> tuple[RegressionData, 
 
     covariates, counts, about = arrays.covariates, arrays.counts, arrays.about
     beliefs, n_groups = arrays.prior, len(arrays.group_number)
-    asked = np.asarray(covariates.mask).any(axis=2)
+    asked = covariates.mask.any(axis=2)
     n_questions, n_rows = int(asked.any(axis=1).sum()), int(asked.sum())
     told = information(covariates, counts, about, beliefs, n_groups)
     known = known_effects(told) if centred else NOTHING_KNOWN

@@ -187,5 +187,10 @@ def _frame(mode: Mode, data: RegressionData, start: Start) -> tuple[Coordinates,
     ]
     place = np.empty(whole.n_shared, dtype=int)
     place[np.concatenate([new, *(of_whole[site] for site in own)])] = np.arange(whole.n_shared)
-    frame = (everywhere, np.linalg.cholesky(covariance[np.ix_(old, old)]), np.concatenate(width))
-    return whole, Frame(*map(jnp.asarray, frame), jnp.asarray(place))
+    common_root = np.linalg.cholesky(covariance[np.ix_(old, old)])
+    return whole, Frame(
+        jnp.asarray(everywhere),
+        jnp.asarray(common_root),
+        jnp.asarray(np.concatenate(width)),
+        jnp.asarray(place),
+    )
