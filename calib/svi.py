@@ -16,8 +16,7 @@ from numpyro.infer.util import potential_energy
 from calib.laplace import LOCAL, Coordinates, Given, Mode, draws_at, held, posterior_mode
 from calib.models import RegressionData
 from calib.pilot import portion
-from calib.programs import compiled
-from calib.sampling import Samples, Start
+from calib.sampling import Samples, Start, compiled
 
 PORTION: Final = 128
 LEAST_PORTION: Final = 16
@@ -188,9 +187,10 @@ def _frame(mode: Mode, data: RegressionData, start: Start) -> tuple[Coordinates,
     ]
     place = np.empty(whole.n_shared, dtype=int)
     place[np.concatenate([new, *(of_whole[site] for site in own)])] = np.arange(whole.n_shared)
+    common_root = np.linalg.cholesky(covariance[np.ix_(old, old)])
     return whole, Frame(
-        origin=jnp.asarray(everywhere),
-        root=jnp.asarray(np.linalg.cholesky(covariance[np.ix_(old, old)])),
-        width=jnp.asarray(np.concatenate(width)),
-        place=jnp.asarray(place),
+        jnp.asarray(everywhere),
+        jnp.asarray(common_root),
+        jnp.asarray(np.concatenate(width)),
+        jnp.asarray(place),
     )
