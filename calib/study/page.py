@@ -169,10 +169,24 @@ def _figures(rows: Sequence[Mapping[str, Any]], name: str) -> Iterator[Figure]:
 
 
 def _shapes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Means over the settings that have the figure; left out where none has any."""
+    """Means over the settings that have the figure; left out where none has any.
+
+    Differences between groups are those of settings whose raw answers differ by group: a base
+    prompt tells of no group.
+    """
     last = [row for row in rows if row["size"] == _largest(rows)]
+    by_group = {
+        setting_name(row)
+        for row in last
+        if row["calibrator"] == "identity" and (row.get("shape") or {}).get("group_gap_ratio")
+    }
     for calibrator in dict.fromkeys(str(row["calibrator"]) for row in last):
-        own = [row.get("shape") or {} for row in last if row["calibrator"] == calibrator]
+        own = [
+            (row.get("shape") or {})
+            | ({} if setting_name(row) in by_group else {"group_gap_ratio": None})
+            for row in last
+            if row["calibrator"] == calibrator
+        ]
         known = {
             name: [one[name] for one in own if one.get(name) is not None] for name, _, _ in SHAPES
         }
