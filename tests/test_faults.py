@@ -161,23 +161,23 @@ def test_old_drafts_are_removed_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_a_running_command_in_one_line(tmp_path: Path) -> None:
-    pipe = tmp_path / "table.csv"
+    pipe = tmp_path / "STUDY.toml"
     os.mkfifo(pipe)
     process = subprocess.Popen(
-        [sys.executable, "-c", HANDLED, "fit", pipe, "-o", tmp_path / "model"],
+        [sys.executable, "-c", HANDLED, "study", "run", pipe, "-o", tmp_path / "out"],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
     )  # fmt: skip
-    # It reads the table, hence is in its midst, as soon as the pipe can be written to.
+    # It reads the plan, hence is in its midst, as soon as the pipe can be written to.
     with pipe.open("w", encoding="utf-8"):
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         out, said = process.communicate()
     assert process.returncode == 130, said
     assert out == "" and said.count("\n") == 1 and said.startswith("interrupted: ")
-    assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]
+    assert [one.name for one in tmp_path.iterdir()] == ["STUDY.toml"]
 
 
 DRAWS = """
