@@ -27,6 +27,8 @@ from typing import Any
 STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
 LIMITS = (0, 1, 100, 1000, 3000)
 MOST_RUNS = 60
+CAME = "the fault came\n"
+"""Said last, of a run that it did not end."""
 
 
 def snapshot(output: Path) -> dict[str, str]:
@@ -39,11 +41,12 @@ def snapshot(output: Path) -> dict[str, str]:
     }
 
 
-def prepare(fault: str, at: int, where: Path) -> None:
-    """Have the fault come at a step of this process."""
+def prepare(fault: str, at: int, where: Path) -> list[str]:
+    """Have the fault come at a step of this process; its name is in the list once it came."""
+    came: list[str] = []
     if fault == "limit":
         resource.setrlimit(resource.RLIMIT_FSIZE, (LIMITS[at], LIMITS[at]))
-        return
+        return came
     seen = 0
 
     def hook(event: str, words: tuple[Any, ...]) -> None:
@@ -56,6 +59,7 @@ def prepare(fault: str, at: int, where: Path) -> None:
         seen += 1
         if seen != at + 1:
             return
+        came.append(fault)
         if fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault == "interrupt":
@@ -64,6 +68,9 @@ def prepare(fault: str, at: int, where: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(words[0]))
 
     sys.addaudithook(hook)
+    # Where this runs in the background, Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return came
 
 
 def run(words: list[str], fault: str, at: int, where: Path) -> tuple[int, str]:
@@ -77,13 +84,14 @@ def run(words: list[str], fault: str, at: int, where: Path) -> tuple[int, str]:
         code = 70
         said = os.fdopen(write_end, "w", encoding="utf-8")
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            prepare(fault, at, where)
+            came = prepare(fault, at, where)
             try:
                 main(words)
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
             except BaseException as error:
                 print("TRACEBACK", repr(error), file=sys.stderr)
+        said.write(CAME * len(came))
         said.flush()
         os._exit(code)
     os.close(write_end)
@@ -111,7 +119,7 @@ def runs(fault: str, output: Path, words: list[str]) -> list[dict[str, Any]]:
                 "left": left,
             }
         )
-        if code == 0:
+        if code == 0 and CAME not in said:
             break
         # The draft of a killed run stays: the next has to do with it.
         if output.is_dir():
