@@ -18,6 +18,8 @@ need pymc and nutpie, and pystan (with setuptools<80), best in an environment of
 A sampler that cannot be imported is skipped, and the results say why. Each runs in a process
 of its own, with empty caches of compiled code. Before anything is sampled the log densities
 of all must differ by one constant over ``N_POINTS`` random points; otherwise nothing is.
+Run it on an idle machine: apart from the timings, ``httpstan`` allows Stan's translator a
+second, and where that is too short the results name the sampler as skipped.
 """
 
 from __future__ import annotations
