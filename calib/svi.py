@@ -16,7 +16,8 @@ from numpyro.infer.util import potential_energy
 from calib.laplace import LOCAL, Coordinates, Given, Mode, draws_at, held, posterior_mode
 from calib.models import RegressionData
 from calib.pilot import portion
-from calib.sampling import Samples, Start, compiled
+from calib.programs import compiled
+from calib.sampling import Samples, Start
 
 PORTION: Final = 128
 LEAST_PORTION: Final = 16
