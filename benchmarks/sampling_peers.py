@@ -36,10 +36,10 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from benchmarks.peers.child import SAMPLERS, Lengths
-from benchmarks.peers.compare import agreement, density_spread, summary_of
-from benchmarks.peers.ours import problem_of
-from benchmarks.peers.problem import random_point, save_points
+from benchmarks.samplers.child import SAMPLERS, Lengths
+from benchmarks.samplers.compare import agreement, density_spread, summary_of
+from benchmarks.samplers.ours import problem_of
+from benchmarks.samplers.problem import random_point, save_points
 from benchmarks.record import record, write_markdown
 from calib.files import atomic_file, write_table
 from calib.paired import pair
@@ -90,7 +90,7 @@ def run_child(name: str, folder: Path, python: str, spec: dict[str, Any]) -> dic
         }
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         done = subprocess.run(
-            [python, "-m", "benchmarks.peers.child", name, str(folder)],
+            [python, "-m", "benchmarks.samplers.child", name, str(folder)],
             cwd=Path(__file__).parents[1],
             env=environment,
             stdout=sys.stderr,

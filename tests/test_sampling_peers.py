@@ -12,16 +12,16 @@ import pytest
 from scipy.special import gammaln
 from scipy.stats import dirichlet, gamma, lognorm, norm
 
-from benchmarks.peers import ours, stan_model
-from benchmarks.peers.child import Lengths
-from benchmarks.peers.compare import (
+from benchmarks.samplers import ours, stan_model
+from benchmarks.samplers.child import Lengths
+from benchmarks.samplers.compare import (
     agreement,
     density_spread,
     expected_largest,
     largest_at,
     summary_of,
 )
-from benchmarks.peers.problem import (
+from benchmarks.samplers.problem import (
     PARTS,
     SCALE_TERMS,
     SLOPES,
@@ -149,7 +149,7 @@ def test_pymc_has_the_same_density(
     our_densities: list[float], problem: Problem, points: list[Point]
 ) -> None:
     pytest.importorskip("pymc")
-    from benchmarks.peers import pymc_model
+    from benchmarks.samplers import pymc_model
 
     def spread(one: Problem) -> float:
         found = {"ours": our_densities, "pymc": pymc_model.densities(one, points)}

@@ -1,5 +1,5 @@
 """The posterior of ``dirichlet`` as users of other samplers would write it.
 
-One file a sampler, each with the functions of ``benchmarks.peers.child.Sampler``. Only
+One file a sampler, each with the functions of ``benchmarks.samplers.child.Sampler``. Only
 ``ours`` imports ``calib``: the others run in an environment of their own, from arrays alone.
 """

@@ -1,4 +1,4 @@
-"""One sampler in a process of its own: ``python -m benchmarks.peers.child SAMPLER FOLDER``.
+"""One sampler in a process of its own: ``python -m benchmarks.samplers.child SAMPLER FOLDER``.
 
 FOLDER holds what ``benchmarks.sampling_peers`` put there; the draws and what they took are
 written into it, or the reason why there are none.
@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
     """Draws, and what they took."""
 
     draws: dict[str, np.ndarray]
-    """Of ``benchmarks.peers.problem.TOP_LEVEL``; [chain, draw, …]."""
+    """Of ``benchmarks.samplers.problem.TOP_LEVEL``; [chain, draw, …]."""
     compile_seconds: float
     """From the arrays to a program that can be run, without any cache."""
     sample_seconds: float
@@ -44,9 +44,9 @@ class Drawn(NamedTuple):
 
 
 SAMPLERS = {
-    "numpyro": "benchmarks.peers.ours",
-    "nutpie": "benchmarks.peers.pymc_model",
-    "stan": "benchmarks.peers.stan_model",
+    "numpyro": "benchmarks.samplers.ours",
+    "nutpie": "benchmarks.samplers.pymc_model",
+    "stan": "benchmarks.samplers.stan_model",
 }
 """Modules with ``PACKAGES``, ``densities(given, points)`` and ``draw(given, lengths, seed)``."""
 
@@ -66,7 +66,7 @@ def main() -> None:
 def _run(name: str, folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
     from importlib import import_module
 
-    from benchmarks.peers.problem import load_points, load_problem
+    from benchmarks.samplers.problem import load_points, load_problem
 
     module = import_module(SAMPLERS[name])
     given: Any

@@ -7,8 +7,8 @@ from time import perf_counter
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.peers.child import Drawn, Lengths
-from benchmarks.peers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
+from benchmarks.samplers.child import Drawn, Lengths
+from benchmarks.samplers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
 from calib.blocks import Block, recurrent_labels
 from calib.dirichlet import ASSUMED_N
 from calib.fitting import regression_data

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.child import Drawn, Lengths
-from benchmarks.peers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
+from benchmarks.samplers.child import Drawn, Lengths
+from benchmarks.samplers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
 
 PACKAGES = ("pymc", "nutpie", "pytensor", "numba")
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.peers.child import Drawn, Lengths
-from benchmarks.peers.problem import PARTS, TOP_LEVEL, Point, Problem
+from benchmarks.samplers.child import Drawn, Lengths
+from benchmarks.samplers.problem import PARTS, TOP_LEVEL, Point, Problem
 
 PACKAGES = ("pystan", "httpstan")
 N_WARMUP: Final = 1000
