@@ -36,11 +36,11 @@ from typing import Any, Final
 import click
 import numpy as np
 
+from benchmarks.record import record, write_markdown
 from benchmarks.samplers.child import SAMPLERS, Lengths
 from benchmarks.samplers.compare import agreement, density_spread, summary_of
 from benchmarks.samplers.ours import problem_of
 from benchmarks.samplers.problem import random_point, save_points
-from benchmarks.record import record, write_markdown
 from calib.files import atomic_file, write_table
 from calib.paired import pair
 from calib.simulate import SETTING, Truth, simulate_survey
