@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from calib.tree import GIVEN_UP
+
 if TYPE_CHECKING:
     from xarray import DataTree
 
@@ -38,6 +40,8 @@ class Diagnosis:
     ess_tail_min: float
     """Smallest number of effective draws over top-level parameters."""
     n_divergences: int
+    n_divergences_given_up: int
+    """Of a first attempt, which was sampled again with smaller steps; 0 where there was none."""
     bfmi_min: float
     """Smallest over chains; low values mean the energy mixes badly."""
     loo: dict[str, float | int | str] | None
@@ -110,6 +114,7 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
             ess_bulk_min=nan,
             ess_tail_min=nan,
             n_divergences=0,
+            n_divergences_given_up=0,
             bfmi_min=nan,
             loo=_loo(posterior) if with_loo else None,
             parameters=parameters,
@@ -140,6 +145,7 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
         ess_bulk_min=bulk,
         ess_tail_min=tail,
         n_divergences=divergences,
+        n_divergences_given_up=int(posterior.attrs.get(GIVEN_UP, 0)),
         bfmi_min=bfmi,
         loo=_loo(posterior) if with_loo else None,
         parameters=parameters,

@@ -46,12 +46,16 @@ def posterior_samples(
     seed: int,
     prior: Callable[[Prior], Prior] | None,
 ) -> Samples:
-    """Draws from the posterior of the regression, or from what stands for it."""
+    """Draws from the posterior of the regression, or from what stands for it.
+
+    Where ``plan`` leaves it to us and a transition diverges, the posterior is sampled once more
+    with smaller steps: a chain that is thrown back from a narrow place never tells of it.
+    """
     import jax
     import jax.numpy as jnp
 
     from calib.models import dirichlet_regression
-    from calib.sampling import Plan, sample
+    from calib.sampling import CAREFUL, Plan, sample
 
     with jax.enable_x64(True):
         arrays = regression_arrays(training, respondents, prior=prior)
@@ -65,7 +69,12 @@ def posterior_samples(
             return svi(whole, pilot, start, n_draws=N_DRAWS, seed=seed)
         data, start = start_of(arrays, centred=inference == "nuts")
         if inference == "nuts":
-            return sample(dirichlet_regression, data, start, plan=plan or Plan(), seed=seed)
+            samples = sample(dirichlet_regression, data, start, plan=plan or Plan(), seed=seed)
+            diverged = int(samples.stats["diverging"].sum())
+            if plan is not None or not diverged:
+                return samples
+            again = sample(dirichlet_regression, data, start, plan=CAREFUL, seed=seed)
+            return again._replace(given_up=diverged)
         from calib.laplace import laplace
 
         return laplace(data, start, n_draws=N_DRAWS, seed=seed)

@@ -22,6 +22,8 @@ class Samples(NamedTuple):
 
     sites: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
+    given_up: int = 0
+    """Divergent transitions of an attempt that these draws stand in for."""
 
 
 class Plan(NamedTuple):
@@ -31,6 +33,10 @@ class Plan(NamedTuple):
     n_warmup: int = 200
     n_draws: int = 1000
     target_accept: float = 0.8
+
+
+CAREFUL: Final = Plan(n_warmup=400, target_accept=0.95)
+"""Smaller steps and a longer warm-up, for posteriors with narrow places."""
 
 
 class Start(NamedTuple):

@@ -136,6 +136,12 @@ def show_diagnosis(title: str, diagnosis: Diagnosis, out: Console) -> None:
         table.add_row("divergent transitions", str(diagnosis.n_divergences), "none")
         table.add_row("BFMI of a chain", f"{diagnosis.bfmi_min:.2f}", f"at least {MIN_BFMI}")
         out.print(table)
+        if diagnosis.n_divergences_given_up:
+            _print(
+                out,
+                f"sampled again with smaller steps, after {diagnosis.n_divergences_given_up} "
+                "divergent transitions of a first attempt",
+            )
         slowest = sorted(diagnosis.parameters, key=lambda one: float(one["ess_bulk"]))[:3]
         told = (f"{one['name']} ({one['ess_bulk']:.0f} effective draws)" for one in slowest)
         _print(out, "slowest to mix: " + ", ".join(told))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 N_STORED_PREDICTIVE: Final = 200
 """Draws of the training rows' shares that a saved model keeps for predictive checks."""
 
+GIVEN_UP: Final = "divergences_given_up"
+"""Attribute of the tree: divergent transitions of a first attempt, ``Samples.given_up``."""
+
 DIMS: Final[Mapping[str, list[str]]] = {
     "beta_between": ["source"],
     "beta_within": ["source"],
@@ -53,7 +56,7 @@ def to_tree(
 
     Without those of the questions where the fit did not keep what belongs to them: such a fit
     is of a large survey, and its rows then have numbers for names. The attribute ``inference``
-    of the tree says how the posterior was found.
+    of the tree says how the posterior was found, and ``GIVEN_UP`` whether at the second attempt.
     """
     import arviz_base
 
@@ -96,7 +99,7 @@ def to_tree(
             "row": _row_names(index) if "log_likelihood" in groups else np.arange(len(index)),
         },
         dims=dict(DIMS),
-        attrs={"/": {"inference": inference}},
+        attrs={"/": {"inference": inference, GIVEN_UP: samples.given_up}},
     )
     return tree
 

@@ -14,11 +14,11 @@ from scipy.stats import dirichlet_multinomial
 
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
-from calib.fitting import Inference
+from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
 from calib.posterior import log_dirichlet
-from calib.sampling import Plan
+from calib.sampling import CAREFUL, Plan, Samples
 from calib.simulate import Truth, simulate_survey
 from calib.survey import Group
 
@@ -35,6 +35,33 @@ def survey() -> Paired:
 def fitted(survey: Paired) -> Dirichlet:
     training = survey.take(survey.index.question_of_row < 16)
     return Dirichlet(Plan(2, 150, 150)).fit(training, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("diverging", "plan", "expected"),
+    [(3, None, [Plan(), CAREFUL]), (0, None, [Plan()]), (3, Plan(2, 9, 9), [Plan(2, 9, 9)])],
+)
+def test_divergent_transitions_are_sampled_again(
+    survey: Paired,
+    monkeypatch: pytest.MonkeyPatch,
+    diverging: int,
+    plan: Plan | None,
+    expected: list[Plan],
+) -> None:
+    plans: list[Plan] = []
+
+    def sampled(*_: object, plan: Plan, seed: int) -> Samples:
+        plans.append(plan)
+        diverged = np.zeros((2, 10), dtype=bool)
+        # The narrow place is there for long steps only.
+        diverged[0, : 0 if plan is CAREFUL else diverging] = True
+        return Samples({}, {"diverging": diverged})
+
+    monkeypatch.setattr("calib.sampling.sample", sampled)
+    n = np.full(len(survey), 500.0)
+    samples = posterior_samples(survey, n, inference="nuts", plan=plan, seed=1, prior=None)
+    assert plans == expected
+    assert samples.given_up == (diverging if plan is None else 0)
 
 
 def test_predictions_are_distributions_and_joint_draws(survey: Paired, fitted: Dirichlet) -> None:
