@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.outcomes import Estimate, Means, Outcome, estimate
-from benchmarks.verdicts import Claim, enough, same_share, sign, unreliable
+from benchmarks.verdicts import Claim, enough, gone, same_share, sign, unreliable
 from calib.survey import Setting
 
 K: Final = "Kambhatla et al."
@@ -269,11 +269,18 @@ def _exaggeration(outcome: Outcome, table: str, name: str) -> Iterator[Claim]:
     if np.isnan(squared[0]).all():
         return
     ours = estimate(100 * (np.sqrt(squared).mean(axis=1) - 1))
-    yield Claim(
-        "models exaggerate differences between groups", K, "not known", table,
-        f"group differences against people's, less 1, per cent, sd prompt, {_of(name)}",
-        ours, "above", sign(ours, "above"), "sampling error of the human shares is taken out",
-    )  # fmt: skip
+    measured = f"group differences against people's, less 1, per cent, sd prompt, {_of(name)}"
+    note = "sampling error of the human shares is taken out"
+    if name == "identity":
+        yield Claim(
+            "models exaggerate differences between groups", K, "not known", table,
+            measured, ours, "above", sign(ours, "above"), note,
+        )  # fmt: skip
+    else:
+        yield Claim(
+            "calibration leaves no exaggeration", "asked here", "", table,
+            measured, ours, "gone", gone(ours), f"{note}; below 0: it smooths them",
+        )  # fmt: skip
 
 
 def _logprob_best(outcome: Outcome, table: str, name: str) -> Iterator[Claim]:

@@ -12,6 +12,7 @@ Verdict = Literal["holds", "does not hold", "cannot be told"]
 RULES: Final = {
     "above": "holds where our interval lies above 0, does not hold where it lies below",
     "below": "holds where our interval lies below 0, does not hold where it lies above",
+    "gone": "holds where our interval is not above 0, does not hold where it lies above",
     "share": "holds where our interval holds the paper's share, does not hold where it leaves "
     "it out",
     "enough": "holds where our interval lies above 90 %, does not hold where it lies below",
@@ -57,6 +58,17 @@ def sign(ours: Estimate, claimed: Literal["above", "below"]) -> Verdict:
     if ours.hi < 0:
         return "holds" if claimed == "below" else "does not hold"
     return "cannot be told"
+
+
+def gone(ours: Estimate) -> Verdict:
+    """Whether an interval leaves nothing that lies above 0.
+
+    >>> gone(Estimate(0.1, -0.5, 1.5)), gone(Estimate(1.0, 0.5, 1.5))
+    ('holds', 'does not hold')
+    """
+    if isnan(ours.lo):
+        return "cannot be told"
+    return "does not hold" if ours.lo > 0 else "holds"
 
 
 def same_share(ours: Estimate, theirs: float) -> Verdict:

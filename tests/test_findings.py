@@ -136,6 +136,15 @@ def test_prompts_that_always_help_are_reliable(tmp_path: Path) -> None:
     assert twin.ours.mean == pytest.approx(3.0)
 
 
+def test_exaggeration_that_is_left_and_that_is_gone(tmp_path: Path) -> None:
+    left = told(study(tmp_path / "a", "main"), "no exaggeration", "after ridge")
+    assert left.ours is not None and left.ours.mean == pytest.approx(100.0)
+    assert left.verdict == "does not hold"
+    twin = told(study(tmp_path / "b", "main", reversed_=True), "no exaggeration", "after ridge")
+    assert twin.ours is not None and twin.ours.mean == pytest.approx(-50.0)
+    assert twin.verdict == "holds"
+
+
 def test_shares_of_settings(tmp_path: Path) -> None:
     folder = study(tmp_path / "a", "main")
     below = told(folder, "below OA 60", "12 raw settings").ours
