@@ -45,6 +45,7 @@ studies: $(VENV)/installed-dev
 	for name in main meister data_efficiency per_group joint few_shot; do \
 	  $(BIN)/calib study run benchmarks/studies/$$name.toml --data $(DATA) -o studies/$$name || exit; \
 	  $(BIN)/calib report studies/$$name -o studies/$$name.html || exit; \
+	  $(BIN)/calib report studies/$$name -o benchmarks/results/studies/$$name.md || exit; \
 	done
 	$(BIN)/python -m benchmarks.findings studies/main studies/meister studies/data_efficiency \
 	  studies/per_group studies/joint studies/few_shot
