@@ -47,9 +47,9 @@ class SavedModel:
     """Cells that were learnt from."""
     counts: Counts
     versions: Mapping[str, str | None]
-    groups: tuple[Group, ...] | None
+    groups: tuple[Group, ...] | None = None
     """That were learnt from; None in models of before this was kept, as ``n_human``."""
-    n_human: Mapping[str, Any] | None
+    n_human: Mapping[str, Any] | None = None
     """See ``respondents``."""
 
 

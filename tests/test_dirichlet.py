@@ -143,7 +143,7 @@ def test_portions_together_are_the_prediction(
     test = survey.take(survey.index.question_of_row >= 16)
     whole = fitted.predict(test.elicited)
     assert whole.draws is not None
-    monkeypatch.setattr("calib.posterior.BLOCK_SIZE", 20_000)
+    monkeypatch.setattr("calib.posterior.BLOCK_SIZE", 5_000)
     parts = list(fitted.predict_portions(test.elicited))
     assert len(parts) > 3
     assert sorted(np.concatenate([rows for rows, _ in parts])) == list(range(len(test)))

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from docs_pages import PAGES, ROOT, Block, blocks
+from published_people import WGM, WVS, write_people
 from test_import_answers import OPTIONS, put
 from test_import_edsl import as_json, interview
 from test_import_inspect import log, sample
@@ -142,7 +143,7 @@ def answers_of_the_demo(folder: Path) -> None:
 
 
 def archive(folder: Path) -> None:
-    """A survey's file with labels, and a questionnaire of its question."""
+    """Surveys' files, and a questionnaire of the question of one."""
     pyreadstat = pytest.importorskip("pyreadstat")
     people = pd.DataFrame(
         {
@@ -162,6 +163,8 @@ def archive(folder: Path) -> None:
             "trust": {1: "Yes", 2: "No"},
         },
     )
+    write_people(WVS, folder, ".sav").rename(folder / "WVS_Cross-National_Wave_7.sav")
+    write_people(WGM, folder, ".csv").rename(folder / "wgm2018.csv")
     (folder / "survey.toml").write_text(
         """
         survey = "ESS"

@@ -18,7 +18,7 @@ from elicit.fake import FakeClient
 from elicit.run import LLM_COLUMNS, ask_logprob, elicit_logprob
 from elicit.types import Reply
 
-BELOW = ("errors", "files", "opinions", "options", "survey")
+BELOW = ("errors", "files", "opinions", "options", "survey", "swap")
 """The modules of ``calib`` that elicitation may use."""
 GROUPS = (Group("party", "Left"), Group("party", "Right"), Group("sex", "Left"))
 QUESTIONS = (
