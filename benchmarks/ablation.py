@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import click
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from benchmarks.heldout import FOLDS, RESULTS, SCORES, SEED, mark, paired_ratio
 from benchmarks.record import record, write_markdown
@@ -129,13 +130,27 @@ def run_setting(data: Path, table: str, sources: str) -> dict[str, Any]:
         }  # fmt: skip
         if result.has_draws:
             rows[name]["coverage_90"] = float(np.nanmean(result.spread["coverage_90"]))
-            sums = np.bincount(question, weights=result.spread["log_score"])
-            elpd[name] = sums / np.bincount(question)
+            elpd[name] = of_questions(result.spread["log_score"], question)
         click.echo(f"{table} {sources} {name}: KL {rows[name]['kl_1e3']['value']:.4f}")
     for name, weight in stacking_weights(elpd).items():
         rows[name] |= {"log_score": float(elpd[name].mean()), "weight": weight}
     label = " + ".join(map(str, selection))
     return {"table": table, "sources": label, "variants": rows}
+
+
+def of_questions(
+    log_score: Float[np.ndarray, " row"], question: Int[np.ndarray, " row"]
+) -> Float[np.ndarray, " question"]:
+    """Mean log score of each question's cells of known size; questions without one are left out.
+
+    >>> of_questions(np.array([-1.0, np.nan, -3.0, np.nan]), np.array([0, 0, 0, 1]))
+    array([-2.])
+    """
+    known = ~np.isnan(log_score)
+    counts = np.bincount(question[known], minlength=1)
+    sums = np.bincount(question[known], weights=log_score[known], minlength=1)
+    means: np.ndarray = sums[counts > 0] / counts[counts > 0]
+    return means
 
 
 def stacking_weights(elpd: dict[str, np.ndarray]) -> dict[str, float]:
@@ -172,7 +187,8 @@ def report_lines(settings: list[dict[str, Any]]) -> Iterator[str]:
         "One thing changed at a time; KL and W1 under their acts, ratios to the default (above 1: "
         "the part helps; \\* the variant significantly better, ! significantly worse, paired 95 % "
         "interval over questions). Of those that predict draws: coverage of 90 % intervals, "
-        "held-out log score a cell, and the weight that stacking gives the variant. W1 of the "
+        "held-out log score a cell (–: not told in this run, people's n being unknown in some "
+        "cells), and the weight that stacking gives the variant. W1 of the "
         "mean act stands beside that of the median cumulative act."
     )
     for setting in settings:
@@ -186,7 +202,9 @@ def report_lines(settings: list[dict[str, Any]]) -> Iterator[str]:
                 continue
             kl, w1 = row["kl_1e3"], row["w1"]
             drawn = " | |"
-            if "log_score" in row:
+            if "coverage_90" in row and row["log_score"] is None:
+                drawn = f"{row['coverage_90']:.3f} | – | –"
+            elif "log_score" in row:
                 drawn = f"{row['coverage_90']:.3f} | {row['log_score']:.3f} | {row['weight']:.2f}"
             yield (
                 f"| {what} | {kl['value']:.4f} | {kl['ratio']:.3f}{mark(kl)} | {w1['value']:.4f} | "
