@@ -155,6 +155,11 @@ def test_portions_together_are_the_prediction(
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True,
+    reason="a goal not reached: spreads are held at what the pilot's groups told of them, so that "
+    "effects of groups shrink otherwise, by 0.57 posterior standard deviations at most",
+)
 def test_groups_that_the_pilot_left_out_are_learnt_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -168,8 +173,7 @@ def test_groups_that_the_pilot_left_out_are_learnt_all_the_same(
         found[most] = posterior.dataset
     for site in ("beta_between", "beta_within_group", "scale_curve_group"):
         whole, part = (found[most][site].to_numpy()[0] for most in (40, 4))
-        # Spreads are held at what four groups told of them: effects shrink a little otherwise.
-        assert np.abs(whole.mean(axis=0) - part.mean(axis=0)).max() < whole.std(axis=0).max()
+        assert np.abs(whole.mean(axis=0) - part.mean(axis=0)).max() < 0.5 * whole.std(axis=0).max()
     slopes = found[4]["beta_within_group"].to_numpy()[0, :, 0].mean(axis=0)
     assert np.corrcoef(slopes, simulated.group_effects["beta_within"])[0, 1] > 0.8
 
