@@ -206,17 +206,7 @@ def mean(of: Trial, name: str, score: str) -> float:
     return float(of.scores[name][score].mean())
 
 
-PERFECT_LLM: Final = pytest.mark.xfail(
-    strict=True,
-    reason="a goal not reached: of a perfect LLM ridge and lasso make the identity at a smaller "
-    "loss than a regression that learns slopes for groups: KL by 0.00015, W1 by 0.0004",
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[PERFECT_LLM] * (name == "perfect_llm")) for name in SURVEYS],
-)
+@pytest.mark.parametrize("name", SURVEYS)
 def test_no_rival_is_better(name: str) -> None:
     of = trial(name)
     found = comparisons(of.scores["dirichlet"], of.scores, of.test)

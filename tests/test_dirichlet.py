@@ -155,11 +155,6 @@ def test_portions_together_are_the_prediction(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="a goal not reached: spreads are held at what the pilot's groups told of them, so that "
-    "effects of groups shrink otherwise, by 0.57 posterior standard deviations at most",
-)
 def test_groups_that_the_pilot_left_out_are_learnt_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -127,14 +127,15 @@ def _results(batches: Sequence[Batch], n_jobs: int, scheduler: str | None) -> It
 
         from joblib import Parallel, delayed
 
-        # Its workers are replaced as their memory grows, which is as it should be.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         # Workers whose parent was killed go when they have been idle for so many seconds.
         parallel = Parallel(
             n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, idle_worker_timeout=30
         )
-        for done in parallel(delayed(run_batch)(batch) for batch in batches):
-            yield from done
+        with warnings.catch_warnings():
+            # Its workers are replaced as their memory grows, which is as it should be.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+            for done in parallel(delayed(run_batch)(batch) for batch in batches):
+                yield from done
 
 
 def _on_cluster(batches: Sequence[Batch], scheduler: str) -> Iterator[Done]:
