@@ -69,6 +69,18 @@ def points(problem: Problem) -> list[Point]:
     return [random_point(problem, rng) for _ in range(6)]
 
 
+def test_peers_average_over_the_groups_of_an_attribute(problem: Problem) -> None:
+    # Slots are groups in order: NATION alone, PARTY and SEX two each, and in one question
+    # one of SEX, who then has nobody to be averaged with.
+    whole = np.zeros((5, 5))
+    whole[1:3, 1:3] = whole[3:5, 3:5] = 0.5
+    np.testing.assert_allclose(problem.peers[0], whole)
+    asked = problem.n_slots == 4
+    assert asked.sum() == 1
+    whole[3:5, 3:5] = 0.0
+    np.testing.assert_allclose(problem.peers[asked][0], whole)
+
+
 @pytest.fixture(scope="module")
 def our_densities(training: Paired, points: list[Point]) -> list[float]:
     return ours.densities(training, points)

@@ -43,7 +43,7 @@ def problem_of(training: Paired) -> Problem:
         counts=block.of_rows(training.human.probs * respondents_of(training)[:, None]),
         mask=covariates.mask,
         group=covariates.group,
-        peers=covariates.peers,
+        peers=np.swapaxes(covariates.peers, -1, -2) @ covariates.peers,
         place=covariates.place,
         curve=covariates.curve,
         shape=covariates.shape,
