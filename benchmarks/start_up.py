@@ -34,14 +34,14 @@ import os, resource, sys, time
 begun = float(sys.argv.pop(1))
 if os.environ.pop("TELL_PROGRAMS", ""):
     import calib.programs as programs
-    compile_one = programs._compile
-    def told(lowered):
-        program = compile_one(lowered)
+    compile_one = programs.compiled
+    def told(*function):
+        program = compile_one(*function)
         if not told.times:
             told.times = [time.time() - begun, time.process_time()]
         return program
     told.times = []
-    programs._compile = told
+    programs.compiled = told
 else:
     told = None
 from calib.cli import main
@@ -81,7 +81,7 @@ def main(rows: int, questions: int, repetitions: int, inference: str, seed: int)
             words = ("fit", folder / "fit.parquet", "-o", folder / name, "--seed", seed)
             found[name] = run(cache, *words, "--inference", inference, programs=True)
             found[name]["posterior"] = digest(folder / name)
-        kept = [path.stat().st_size for path in cache.rglob("*-cache")]
+        kept = [path.stat().st_size for path in cache.rglob("*.program")]
     if found["first_fit"]["posterior"] != found["second_fit"]["posterior"]:
         raise SystemExit("the second fit differs from the first")
     document = {

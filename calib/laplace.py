@@ -84,6 +84,15 @@ class Coordinates:
         found = self.unflatten(given.centre + given.width * shared)
         return found | ({LOCAL: local} if self.n_local else {})
 
+    def centre_sites(self) -> Any:
+        """The shared unbounded sites at the start values."""
+        return self.unflatten(self.centre)
+
+    def shared_of(self, sites: Any) -> Any:
+        """The position of the shared parameters at which the unbounded sites are these."""
+        shared = {site: at for site, at in sites.items() if site != LOCAL}
+        return (ravel_pytree(shared)[0] - self.centre) / self.width
+
     def of_flat(self, given: Given, at: Any) -> Any:
         """The unbounded sites of a flat position."""
         local = at[self.n_shared :].reshape(self.local_shape)

@@ -5,31 +5,28 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import platform
-import shutil
-import tempfile
-import time
-import warnings
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.compilation_cache.compilation_cache import reset_cache
+from jax.experimental.serialize_executable import deserialize_and_load, serialize
+
+from calib.errors import CalibError
+from calib.files import atomic_file
 
 VARIABLE: Final = "CALIB_CACHE"
 """Of the environment: the folder that keeps compiled programs, or ``off``."""
 MOST_BYTES: Final = 256 * 2**20
 """Kept at most; the oldest programs make room. One of a fit takes about 1 MB."""
-DESK: Final = ".desk."
-"""Beginning of the name of a folder in which one program is being compiled."""
-ABANDONED: Final = 24 * 3600.0
-"""Seconds after which such a folder is that of a run that was killed."""
-TROUBLE: Final = ("Error reading persistent", "Error writing persistent")
-"""How JAX's warnings about its cache begin; it goes on without the cache."""
+SUFFIX: Final = ".program"
 
 logger = logging.getLogger(__name__)
 _compiled: dict[Any, Any] = {}
@@ -40,16 +37,23 @@ _noted: set[str] = set()
 def compiled(name: Hashable, function: Callable[..., Any], *arguments: Any) -> Any:
     """The function, compiled once for its name and the shapes of its arguments.
 
-    Whatever else the function depends on belongs in the name. The program is kept in
-    ``cache_folder`` and taken from there by later processes, which trace the function but do
-    not compile it; the results are the same to the last bit.
+    Whatever else the function depends on belongs in the name: text, numbers, functions of this
+    package, or tuples of them. The program is kept in ``cache_folder`` and taken from there by
+    later processes, which neither trace nor compile the function; the results are the same to
+    the last bit. Of a name with a function from elsewhere, which may say something else
+    tomorrow, nothing is kept.
     """
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves)
     with _compiling:
         known = (name, structure, shapes)
         if known not in _compiled:
-            _compiled[known] = _compile(jax.jit(function).lower(*arguments))
+
+            def compile_now() -> Any:
+                return jax.jit(function).lower(*arguments).compile()
+
+            entry = _entry(_told(name), str((str(structure), shapes)))
+            _compiled[known] = compile_now() if entry is None else _kept(entry, compile_now)
         return _compiled[known]
 
 
@@ -81,103 +85,81 @@ def _machine() -> str:
     return hashlib.sha256(f"{platform.machine()} {can_do}".encode()).hexdigest()[:16]
 
 
-def _compile(lowered: Any) -> Any:
-    """From the folder where it is there, else by the compiler; the folder never stops a fit."""
-    folder = cache_folder()
+def _told(name: Hashable) -> str | None:
+    """The name as another process would write it; None where it may mean something else there."""
+    if isinstance(name, str | int | float):
+        return repr(name)
+    if isinstance(name, tuple):
+        parts = [_told(part) for part in name]
+        return None if None in parts else f"({', '.join(map(str, parts))})"
+    module, place = getattr(name, "__module__", ""), getattr(name, "__qualname__", "<")
+    return f"{module}.{place}" if module.startswith("calib.") and "<" not in place else None
+
+
+@cache
+def _sources() -> str:
+    """A hash of this package's code: of another version nothing is taken."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _entry(name: str | None, shapes: str) -> Path | None:
+    """The file of a program; None where it is not kept."""
     config: Any = jax.config
     theirs = config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache
     # A user's own settings of JAX's cache come first.
-    if folder is None or theirs:
-        return lowered.compile()
+    folder = None if theirs or name is None else cache_folder()
+    if folder is None:
+        return None
+    versions = [version(package) for package in ("jax", "jaxlib", "numpyro")]
+    settings = (
+        # Whether numbers have 64 bits, and what else changes the same function's program.
+        str(jnp.result_type(float)),
+        jax.default_backend(),
+        jax.device_count(),
+        config.jax_default_matmul_precision,
+        os.environ.get("XLA_FLAGS", ""),
+    )
+    whole = repr((name, shapes, versions, settings, _sources()))
+    return folder / (hashlib.sha256(whole.encode()).hexdigest() + SUFFIX)
+
+
+def _kept(entry: Path, compile_now: Callable[[], Any]) -> Any:
+    """From the folder where it is there, else by the compiler; the folder never stops a fit."""
     try:
-        desk = _laid_out(folder)
+        content = entry.read_bytes()
+    except FileNotFoundError:
+        logger.debug("%s is compiled", entry.name)
     except OSError as error:
-        _note(folder, str(error))
-        return lowered.compile()
+        _note(entry.parent, str(error))
+        return compile_now()
+    else:
+        # A damaged file may fail in any way that pickle and XLA know of.
+        try:
+            program = deserialize_and_load(*pickle.loads(content))
+        except Exception as error:
+            logger.warning(
+                "note: the compiled program %s is damaged (%r): compiled anew", entry, error
+            )
+        else:
+            logger.debug("%s was kept", entry.name)
+            return program
+    program = compile_now()
     try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            with _keeping_in(desk):
-                program = lowered.compile()
-        _put_away(desk, folder, [str(one.message) for one in said])
-    finally:
-        shutil.rmtree(desk, ignore_errors=True)
-    for one in said:
-        if not str(one.message).startswith(TROUBLE):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_file(entry) as draft:
+            draft.write_bytes(pickle.dumps(serialize(program)))
+        _make_room(entry.parent)
+    except (OSError, CalibError) as error:
+        _note(entry.parent, str(error))
     return program
-
-
-def _laid_out(folder: Path) -> Path:
-    """A folder for one program, with links to all that is kept.
-
-    JAX writes its files in place, where a run that is killed leaves half of one and another
-    process reads it. So it writes here, and what is whole is moved.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for former in folder.glob(f"{DESK}*"):
-        with suppress(FileNotFoundError):
-            if time.time() - former.stat().st_mtime > ABANDONED:
-                shutil.rmtree(former, ignore_errors=True)
-    desk = Path(tempfile.mkdtemp(prefix=DESK, dir=folder))
-    try:
-        for entry in _entries(folder):
-            # Another process may make room meanwhile.
-            with suppress(FileNotFoundError):
-                (desk / entry.name).hardlink_to(entry)
-    except OSError:
-        shutil.rmtree(desk, ignore_errors=True)
-        raise
-    return desk
-
-
-@contextmanager
-def _keeping_in(desk: Path) -> Iterator[None]:
-    """JAX's own cache in this folder, for one program: others of the process are not ours."""
-    settings = {
-        "jax_compilation_cache_dir": str(desk),
-        "jax_compilation_cache_max_size": -1,
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-        # Of GPUs: their path would be part of the program's key.
-        "jax_persistent_cache_enable_xla_caches": "none",
-    }
-    former = {name: getattr(jax.config, name) for name in settings}
-    reset_cache()
-    try:
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        yield
-    finally:
-        for name, value in former.items():
-            jax.config.update(name, value)
-        reset_cache()
-
-
-def _put_away(desk: Path, folder: Path, said: list[str]) -> None:
-    """Move what is new to the folder, and keep the folder small."""
-    trouble = [message for message in said if message.startswith(TROUBLE)]
-    try:
-        if trouble:
-            # Which one is damaged is not said: all are compiled again as they are needed.
-            if any(message.startswith(TROUBLE[0]) for message in trouble):
-                for entry in _entries(folder):
-                    entry.unlink(missing_ok=True)
-            _note(folder, trouble[0])
-            return
-        new = [entry for entry in _entries(desk) if not (folder / entry.name).exists()]
-        for entry in new:
-            entry.replace(folder / entry.name)
-        logger.debug("compiled %d programs, the others were kept in %s", len(new), folder)
-        if new:
-            _make_room(folder)
-    except OSError as error:
-        _note(folder, str(error))
 
 
 def _make_room(folder: Path) -> None:
     kept = []
-    for entry in _entries(folder):
+    for entry in folder.glob(f"*{SUFFIX}"):
         with suppress(FileNotFoundError):
             kept.append((entry.stat().st_mtime, entry.stat().st_size, entry))
     total = 0
@@ -185,10 +167,6 @@ def _make_room(folder: Path) -> None:
         total += size
         if total > MOST_BYTES:
             entry.unlink(missing_ok=True)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return [entry for entry in folder.glob("*-cache") if entry.is_file()]
 
 
 def _note(folder: Path, why: str) -> None:
@@ -199,6 +177,6 @@ def _note(folder: Path, why: str) -> None:
             "note: compiled programs were not kept in %s (%s): the next run compiles them again; "
             "set %s to a folder that can be written, or to off",
             folder,
-            " ".join(why.split())[:200],
+            " ".join(why.split())[:400],
             VARIABLE,
         )

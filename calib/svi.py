@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpyro.infer.util import potential_energy
 
 from calib.laplace import LOCAL, Coordinates, Given, Mode, draws_at, held, posterior_mode
-from calib.models import RegressionData
+from calib.models import SPREAD_OF, RegressionData
 from calib.pilot import portion
 from calib.programs import compiled
 from calib.sampling import Samples, Start
@@ -39,6 +39,8 @@ class Guide(NamedTuple):
 
     mean: Float[jax.Array, " shared"]
     log_sd: Float[jax.Array, " shared"]
+    spread: Float[jax.Array, " spread"]
+    """Logarithms of the effects' spreads less the pilot's, a point, in units of its doubt."""
     local_mean: Float[jax.Array, "question option"]
     local_log_sd: Float[jax.Array, "question option"]
 
@@ -64,10 +66,10 @@ def svi(
 ) -> Samples:
     """Draws from the normal distribution nearest to the posterior, by the evidence lower bound.
 
-    A Laplace approximation on ``pilot`` (``calib.pilot``) gives the start, the directions in
-    which the shared parameters are nearly independent, and the spreads of effects, which are
-    held. Effects of groups begin at none where it has some of the groups only, and are then
-    independent in the guide.
+    A Laplace approximation on ``pilot`` (``calib.pilot``) gives the start and the directions in
+    which the shared parameters are nearly independent. Effects of groups begin at none where it
+    has some of the groups only, and are then independent in the guide. Spreads of effects begin
+    at the pilot's and follow the bound to the mode of their logarithm.
     Then a step takes ``PORTION`` questions at random (fewer where they were put to many groups)
     and one draw of the guide, and follows the slope of the bound by Adam (Kucukelbir et al.
     2017, JMLR 18(14); Kingma and Ba 2015, arXiv:1412.6980); questions that are not in the
@@ -81,7 +83,26 @@ def svi(
     mode = posterior_mode(pilot, start)
     coordinates, frame = _frame(mode, data, start)
     spreads, n_shared, has_local = mode.spreads, coordinates.n_shared, LOCAL in start.values
+    n_effects = {
+        site: int(at.size) for site, at in coordinates.centre_sites().items() if site in SPREAD_OF
+    }
+    common = Guide._fields.index("local_mean")
     size = min(n_questions, PORTION, max(LEAST_PORTION, PORTION_CELLS // n_slots))
+
+    def spread_apart(spread: Any, given: Given, sites: Any) -> tuple[Given, Any, Any]:
+        """At spreads of the guide, the effects where they are; the log density that this adds.
+
+        Effects are sites in units of their spread. Were the units left where they are, the
+        answers would hold the spread, and both would crawl to where they fit each other.
+        """
+        moved, held_at, density = dict(sites), dict(given.spreads), 0.0
+        for change, (site, size) in zip(spread, n_effects.items(), strict=True):
+            sd, log_ratio = SPREAD_OF[site][0], change / np.sqrt(2 * size)
+            held_at[sd] = given.spreads[sd] * jnp.exp(log_ratio)
+            moved[site] = sites[site] * jnp.exp(-log_ratio)
+            # Of the units in place of the effects, and of the spread in place of its logarithm.
+            density = density - size * log_ratio + log_ratio
+        return given._replace(spreads=held_at), moved, density
 
     def minus_bound(guide: Guide, key: Any, given: Given, frame: Any) -> Any:
         """Of a portion; ``guide`` is that of the portion too."""
@@ -91,11 +112,13 @@ def svi(
         local = guide.local_mean + jnp.exp(guide.local_log_sd) * noise
         entropy = guide.log_sd.sum() + given.data.repeats * guide.local_log_sd.sum()
         sites = coordinates.sites(given, frame.shared(at), local)
-        return potential_energy(held, (given,), {}, sites) - entropy
+        given, sites, density = spread_apart(guide.spread, given, sites)
+        return potential_energy(held, (given,), {}, sites) - density - entropy
 
     def run(key: Any, given: Given, frame: Any, order: Any) -> Any:
         local = jnp.zeros((n_questions, n_options if has_local else 0))
-        guide = Guide(jnp.zeros(n_shared), jnp.zeros(n_shared), local, local)
+        shared, spread = jnp.zeros(n_shared), jnp.zeros(len(n_effects))
+        guide = Guide(shared, shared, spread, local, local)
         zero = jax.tree.map(jnp.zeros_like, guide)
 
         def step(state: Any, number: Any) -> Any:
@@ -105,13 +128,11 @@ def svi(
             chosen = order[(first_one + jnp.arange(size)) % n_questions]
 
             def part_of(values: Guide) -> Guide:
-                return Guide(*values[:2], *(one[chosen] for one in values[2:]))
+                return Guide(*values[:common], *(one[chosen] for one in values[common:]))
 
             def put(values: Guide, part: Guide) -> Guide:
-                local = (
-                    old.at[chosen].set(new) for old, new in zip(values[2:], part[2:], strict=True)
-                )
-                return Guide(*part[:2], *local)
+                both = zip(values[common:], part[common:], strict=True)
+                return Guide(*part[:common], *(old.at[chosen].set(new) for old, new in both))
 
             guide, first, second = (part_of(values) for values in state)
             loss, slope = jax.value_and_grad(minus_bound)(
@@ -119,7 +140,7 @@ def svi(
             )
             # A question moves for itself, not for those that it stands for.
             share = size / n_questions
-            slope = Guide(*slope[:2], *(one * share for one in slope[2:]))
+            slope = Guide(*slope[:common], *(one * share for one in slope[common:]))
             first = jax.tree.map(lambda m, g: DECAY[0] * m + (1 - DECAY[0]) * g, first, slope)
             second = jax.tree.map(
                 lambda v, g: DECAY[1] * v + (1 - DECAY[1]) * jnp.square(g), second, slope
@@ -143,14 +164,21 @@ def svi(
     rng = np.random.default_rng([seed, 1])
     arguments = key, given, frame, jnp.asarray(rng.permutation(n_questions))
     guide, bound = jax.device_get(compiled("svi", run, *arguments)(*arguments))
-    noise = rng.standard_normal((n_draws, n_shared))
-    drawn = jax.vmap(frame.shared)(guide.mean + np.exp(guide.log_sd) * noise)
     one_question = coordinates.given(portion(data, np.arange(1)), spreads)
+    final, _, _ = spread_apart(guide.spread, one_question, coordinates.centre_sites())
+
+    def at_spreads(noise: Any) -> Any:
+        at = frame.shared(guide.mean + jnp.exp(guide.log_sd) * noise)
+        sites = coordinates.sites(one_question, at, none)
+        return coordinates.shared_of(spread_apart(guide.spread, one_question, sites)[1])
+
+    none = jnp.zeros((1, n_options))
+    drawn = jax.vmap(at_spreads)(rng.standard_normal((n_draws, n_shared)))
     samples = draws_at(
         "svi draws",
-        lambda given, at: coordinates.sites(given, at, jnp.zeros((1, n_options))),
+        lambda given, at: coordinates.sites(given, at, none),
         np.asarray(drawn),
-        one_question,
+        final,
     )
     kept = {site: draws for site, draws in samples.sites.items() if site not in OF_QUESTIONS}
     return Samples(kept, {"bound": bound[None]})
