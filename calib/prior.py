@@ -75,11 +75,14 @@ def general_prior(n_sources: int, n_groups: int, n_shapes: int, n_options: int) 
         beta_within=each(0.5 / n_sources, 0.5 * share),
         beta_contradiction=each(0.0, 0.5 * share),
         log_floor=each(np.log(FLOOR), 1.0),
-        scale_linear=Normal(np.array(0.0), np.array(1.0)),
-        scale_curve=Normal(np.array(0.0), np.array(2.0)),
+        # Within what is seen of LLMs on surveys: wider, a few answered questions' own errors
+        # would be taken for the LLM's.
+        scale_linear=Normal(np.array(0.0), np.array(0.4)),
+        scale_curve=Normal(np.array(0.0), np.array(1.0)),
         shape_logit=Normal(np.zeros(shapes), np.full(shapes, SHAPE_SPREAD)),
-        log_kappa=Normal(np.array(np.log(15.0)), np.array(1.0)),
-        log_phi=Normal(np.array(np.log(60.0)), np.array(1.0)),
+        # 5 to 47 and 19 to 190 with 90 %.
+        log_kappa=Normal(np.array(np.log(15.0)), np.array(0.7)),
+        log_phi=Normal(np.array(np.log(60.0)), np.array(0.7)),
         groups=np.zeros((len(GROUP_PARTS), n_groups)),
         # 0.04 to 0.31 with 90 %. It keeps away from zero, where effects would get stuck, and
         # has a short tail: slopes on an LLM that says nearly the same of every question could

@@ -66,13 +66,13 @@ def truth_from_the_prior(seed: int) -> Truth:
         sd_within=unit * rng.gamma(3.0, 1 / 20),
         sd_scale_linear=rng.gamma(3.0, 1 / 20),
         sd_scale_curve=rng.gamma(3.0, 1 / 20),
-        scale_linear=rng.normal(0.0, 1.0),
-        scale_curve=rng.normal(0.0, 2.0),
+        scale_linear=rng.normal(0.0, 0.4),
+        scale_curve=rng.normal(0.0, 1.0),
         n_labels=12,
         sd_label=rng.gamma(3.0, 1 / 10),
         floor=floor,
-        kappa=rng.lognormal(np.log(15.0), 1.0),
-        phi=rng.lognormal(np.log(60.0), 1.0),
+        kappa=rng.lognormal(np.log(15.0), 0.7),
+        phi=rng.lognormal(np.log(60.0), 0.7),
     )
 
 
