@@ -24,7 +24,7 @@ from calib.formulas import (
     softmax,
 )
 from calib.prior import GROUP_PARTS, Prior
-from calib.starting import Known, QuestionStart
+from calib.starting import Known, QuestionStart, question_told
 
 
 class RegressionData(NamedTuple):
@@ -100,9 +100,10 @@ def dirichlet_regression(data: RegressionData) -> None:
         down = jnp.maximum(-unit, 0.0)
         stretched = unit - 0.5 * about.tail * jnp.square(down)
         numpyro.factor("stretch", data.repeats * jnp.log1p(about.tail * down).sum())
-        question_logit = numpyro.deterministic(
-            "question_logit", about.logits + (about.unit * stretched[:, None, :]).sum(axis=-1)
-        )
+        centre, width = question_told(jnp, about, kappa, mean)
+        numpyro.factor("width", data.repeats * mean.shape[1] * jnp.log(width).sum())
+        moved = width[:, None] * (about.unit * stretched[:, None, :]).sum(axis=-1)
+        question_logit = numpyro.deterministic("question_logit", centre + moved)
         error = dirichlet_logit_density(question_logit, kappa * mean, about.shares, exists)
         numpyro.factor("question_error", data.repeats * error)
         phi = numpyro.sample("phi", dist.LogNormal(*prior.log_phi))

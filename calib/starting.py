@@ -12,6 +12,10 @@ from calib.prior import GROUP_PARTS, Normal, Prior
 
 PRECISION_GUESSED: Final = 80.0
 """Concentration of cells and, a tenth of it, of questions, as far as the start is concerned."""
+MANY: Final = 1e12
+"""Answers to a question that only pads a block."""
+SMALLEST_SHARE: Final = 1e-30
+"""Of an option's expectation, where logits are laid out."""
 SPREAD_GUESSED: Final = 0.13
 """Median of the prior of how much groups differ, ``calib.prior.general_prior``."""
 SMALL_SPREAD: Final = 0.04
@@ -39,6 +43,9 @@ class QuestionStart(NamedTuple):
     """Root of the logits' rough posterior covariance."""
     tail: Float[Array, "question option"]
     """Skewness of an option's logit: near one where hardly anybody took it, else near zero."""
+    answers: Float[Array, " question"]
+    """How many answers the human side is worth beside the question's own error; in padding
+    more than anything could be beside."""
 
 
 def question_start(
@@ -76,7 +83,31 @@ def question_start(
         logits=logits,
         unit=np.linalg.cholesky(np.linalg.inv(information)),
         tail=np.where(offered, 1.0 / (1.0 + answers), 0.0),
+        answers=np.where(offered.any(axis=1), total[:, 0], MANY),
     )
+
+
+def question_told(
+    xp: Any,
+    about: QuestionStart,
+    kappa: Float[Array, ""],
+    mean: Float[Array, "question option"],
+) -> tuple[Float[Array, "question option"], Float[Array, " question"]]:
+    """Where a question's logits lie given their expectation, and their width in units of ``unit``.
+
+    An answer and one of the κ of the Dirichlet error tell the same of them: between what people
+    said and what is expected they lie as n to κ, with a variance as 1 / (n + κ). Where κ is
+    much beside the answers their place and width follow it, and a sampler that took the
+    answers' alone would crawl along a funnel; the density of logits and κ together would have
+    its mode at an error of zero.
+    """
+    of_error = kappa / (about.answers + kappa)
+    logs = xp.log(xp.where(about.shares > 0, xp.maximum(mean, SMALLEST_SHARE), 1.0))
+    expected = logs - (about.shares * logs).sum(axis=1, keepdims=True)
+    expected = xp.where(about.shares > 0, expected, 0.0)
+    centre = about.logits + of_error[:, None] * (expected - about.logits)
+    guessed = about.answers + PRECISION_GUESSED / 10
+    return centre, xp.sqrt(guessed / (about.answers + kappa))
 
 
 class Known(NamedTuple):

@@ -72,7 +72,7 @@ def truth_from_the_prior(seed: int) -> Truth:
         sd_label=rng.gamma(3.0, 1 / 10),
         floor=floor,
         kappa=rng.lognormal(np.log(15.0), 0.7),
-        phi=rng.lognormal(np.log(60.0), 0.7),
+        phi=rng.lognormal(np.log(60.0), 1.0),
     )
 
 

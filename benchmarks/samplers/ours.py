@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +16,10 @@ from calib.fitting import regression_data
 from calib.formulas import FLOOR
 from calib.paired import Paired
 from calib.prior import SHAPE_SPREAD, general_prior
-from calib.starting import QuestionStart
+from calib.starting import question_told
+
+if TYPE_CHECKING:
+    from calib.models import RegressionData
 
 PACKAGES = ("numpyro", "jax", "jaxlib")
 
@@ -79,7 +83,6 @@ def densities(training: Paired, points: list[Point]) -> list[float]:
 
     with jax.enable_x64(True):
         data, start = regression_data(training, respondents_of(training))
-        about = jax.tree.map(np.asarray, data.about)
         known = dict(zip(PARTS, map(float, data.known), strict=True))
         jitted = jax.jit(lambda values: log_density(dirichlet_regression, (data,), {}, values)[0])
         found = []
@@ -93,8 +96,7 @@ def densities(training: Paired, points: list[Point]) -> list[float]:
                 spread = float(point[f"sd_{part}"])
                 values[f"off_{part}"] = spread**share * point[f"unit_{part}"]
                 outside += share * (len(point[f"unit_{part}"]) - 1) * np.log(spread)
-            unit, log_stretch = _question_unit(about, point["shares"])
-            values["question_unit"] = unit
+            values["question_unit"], log_stretch = _question_unit(data, values, point["shares"])
             shares = point["shares"]
             outside -= log_stretch + np.log(shares[shares > 0]).sum()
             found.append(float(jitted(values)) + outside)
@@ -110,20 +112,36 @@ def put(padded: np.ndarray, value: np.ndarray) -> None:
 
 
 def _question_unit(
-    about: QuestionStart, shares: Float[np.ndarray, "question option"]
+    data: RegressionData,
+    values: dict[str, np.ndarray],
+    shares: Float[np.ndarray, "question option"],
 ) -> tuple[Float[np.ndarray, "question option"], float]:
-    """Where these shares lie in the model's own coordinates, and the log of its stretch."""
-    start_shares, start, root, tail = about
-    logits = np.zeros(start.shape)
+    """Where these shares lie in the model's own coordinates, and the log of its stretch.
+
+    ``values`` are the other sites and, for the questions' units, zeros: the model's logits are
+    then the centres about which the units lie.
+    """
+    import jax
+    from numpyro.handlers import substitute, trace
+
+    from calib.models import dirichlet_regression
+
+    sites = trace(substitute(dirichlet_regression, values)).get_trace(data)
+    centre = np.asarray(sites["question_logit"]["value"])
+    about = jax.tree.map(np.asarray, data.about)
+    _, width = question_told(np, about, values["kappa"], about.shares)
+    logits = np.zeros(centre.shape)
     logits[: len(shares), : shares.shape[1]] = np.log(np.where(shares > 0, shares, 1.0))
     # The mean that no answer tells of is put at zero.
-    logits -= np.where(start_shares > 0, (start_shares * logits).sum(axis=1, keepdims=True), 0.0)
-    stretched = np.linalg.solve(root, (logits - start)[..., None])[..., 0]
+    mean = (about.shares * logits).sum(axis=1, keepdims=True)
+    logits -= np.where(about.shares > 0, mean, 0.0)
+    stretched = np.linalg.solve(about.unit, ((logits - centre) / width[:, None])[..., None])[..., 0]
     # stretched = −d − tail d²/2 where negative.
-    bend = np.where(tail > 0, tail, 1.0)
+    bend = np.where(about.tail > 0, about.tail, 1.0)
     depth = (np.sqrt(1.0 + 2.0 * bend * np.maximum(-stretched, 0.0)) - 1.0) / bend
-    depth = np.where(tail > 0, depth, np.maximum(-stretched, 0.0))
-    return np.where(stretched < 0, -depth, stretched), float(np.log1p(tail * depth).sum())
+    depth = np.where(about.tail > 0, depth, np.maximum(-stretched, 0.0))
+    log_stretch = np.log1p(about.tail * depth).sum() + logits.shape[1] * np.log(width).sum()
+    return np.where(stretched < 0, -depth, stretched), float(log_stretch)
 
 
 def draw(training: Paired, lengths: Lengths, seed: int) -> Drawn:
