@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import arviz_base
 import numpy as np
@@ -14,12 +15,14 @@ from scipy.stats import dirichlet_multinomial
 
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
+from calib.errors import FitError
 from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
 from calib.posterior import log_dirichlet
 from calib.sampling import CAREFUL, Plan, Samples
 from calib.simulate import Truth, simulate_survey
+from calib.starting import QuestionStart, question_start, question_told
 from calib.survey import Group
 
 GROUPS = [Group("PARTY", name) for name in ("left", "centre", "right", "other")]
@@ -190,6 +193,57 @@ def test_approximations_agree_with_the_sampled_posterior(
     )
     assert np.abs(found - expected).max() < 0.05
     assert diagnose(approximate.posterior_, with_loo=False).inference == inference
+
+
+@pytest.mark.slow
+def test_few_answers_leave_a_mode_at_the_error_that_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [Group("a", "x"), Group("a", "y"), Group("b", "u"), Group("b", "v")]
+    truth = Truth(n=12, kappa=25.0, phi=300.0)
+
+    def kappa(seed: int) -> np.ndarray:
+        simulated = simulate_survey(
+            n_questions=80, groups=names, n_options=(4,), truth=truth, seed=seed
+        )
+        fitted = Dirichlet(inference="laplace").fit(pair(simulated.table), seed=0)
+        return fitted.posterior_["posterior"]["kappa"].to_numpy().ravel()
+
+    found = [kappa(seed) for seed in range(8)]
+    held = [np.quantile(one, 0.01) < truth.kappa < np.quantile(one, 0.99) for one in found]
+    assert sum(held) >= 7
+
+    # The twin: about what people said alone there is none, for the error may be nothing at all.
+    def about_answers(xp: Any, about: QuestionStart, _kappa: Any, _mean: Any) -> Any:
+        return about.logits, xp.ones(len(about.answers))
+
+    monkeypatch.setattr("calib.models.question_told", about_answers)
+    monkeypatch.setattr("calib.programs._compiled", {})
+    monkeypatch.setenv("CALIB_CACHE", "off")
+    with pytest.raises(FitError, match="needs a mode"):
+        kappa(0)
+
+
+def test_a_questions_logits_lie_between_answers_and_expectation() -> None:
+    counts = np.array([[[30.0, 20.0, 0.0]], [[3.0, 1.0, 1.0]]])
+    mask = np.ones(counts.shape, dtype=bool)
+    mask[0, :, 2] = False
+    about = question_start(counts, mask, 0.1)
+    mean = np.array([[0.2, 0.8, 0.0], [0.2, 0.5, 0.3]])
+    # With all its weight the error leaves the answers alone, with none the expectation.
+    centre, width = question_told(np, about, np.array(1e-9), mean)
+    np.testing.assert_allclose(centre, about.logits, atol=1e-6)
+    assert (width > 1).all()
+    centre, width = question_told(np, about, np.array(1e12), mean)
+    assert centre[0, 0] - centre[0, 1] == pytest.approx(np.log(0.2 / 0.8))
+    assert centre[0, 2] == 0.0
+    np.testing.assert_allclose(np.diff(centre[1]), np.diff(np.log(mean[1])), atol=1e-6)
+    assert (width < 1e-4).all()
+    # As many as the answers: half-way, and the one with fewer answers is drawn further.
+    centre, _ = question_told(np, about, about.answers[0], mean)
+    assert centre[0, 0] - centre[0, 1] == pytest.approx(
+        (np.log(0.2 / 0.8) + about.logits[0, 0] - about.logits[0, 1]) / 2
+    )
 
 
 def test_what_labels_say_is_learnt_and_told_of_other_questions() -> None:
