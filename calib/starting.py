@@ -61,7 +61,7 @@ def question_start(
     of its root a question's logits are nearly uncorrelated and of one scale, and the sampler
     takes half the steps.
     """
-    offered = mask.any(axis=1)
+    offered = np.asarray(mask.any(axis=1))
     n = counts.sum(axis=2, keepdims=True)
     effective = counts * (1 + PRECISION_GUESSED) / (n + PRECISION_GUESSED)
     answers = np.where(offered, effective.sum(axis=1) + 0.5, 0.0)
