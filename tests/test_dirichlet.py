@@ -123,9 +123,12 @@ def test_log_likelihood_is_that_of_scipy(survey: Paired, fitted: Dirichlet) -> N
     counts = np.rint(training.human.probs * n[:, None]).astype(int)
     stored = tree["posterior_predictive"]["shares"].to_numpy()
     every = -(-tree["posterior"].sizes["draw"] // stored.shape[1])
+    at = {name: site.to_numpy()[0, ::every][5] for name, site in tree["posterior"].items()}
     for row in (0, 17, 40):
         offered = training.index.mask[row]
-        concentration = tree["posterior"]["phi"].to_numpy()[0, ::every][5] * stored[0, 5, row]
+        precision = at["phi_group"][training.index.group_of_row[row]]
+        precision *= (offered.sum() / 4) ** at["phi_power"]
+        concentration = precision * stored[0, 5, row]
         expected = dirichlet_multinomial.logpmf(
             counts[row, offered], concentration[offered], n[row]
         )
@@ -232,16 +235,16 @@ def test_a_questions_logits_lie_between_answers_and_expectation() -> None:
     about = question_start(counts, mask, 0.1)
     mean = np.array([[0.2, 0.8, 0.0], [0.2, 0.5, 0.3]])
     # With all its weight the error leaves the answers alone, with none the expectation.
-    centre, width = question_told(np, about, np.array(1e-9), mean)
+    centre, width = question_told(np, about, np.full(2, 1e-9), mean)
     np.testing.assert_allclose(centre, about.logits, atol=1e-6)
     assert (width > 1).all()
-    centre, width = question_told(np, about, np.array(1e12), mean)
+    centre, width = question_told(np, about, np.full(2, 1e12), mean)
     assert centre[0, 0] - centre[0, 1] == pytest.approx(np.log(0.2 / 0.8))
     assert centre[0, 2] == 0.0
     np.testing.assert_allclose(np.diff(centre[1]), np.diff(np.log(mean[1])), atol=1e-6)
     assert (width < 1e-4).all()
     # As many as the answers: half-way, and the one with fewer answers is drawn further.
-    centre, _ = question_told(np, about, about.answers[0], mean)
+    centre, _ = question_told(np, about, about.answers, mean)
     assert centre[0, 0] - centre[0, 1] == pytest.approx(
         (np.log(0.2 / 0.8) + about.logits[0, 0] - about.logits[0, 1]) / 2
     )
