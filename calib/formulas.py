@@ -20,8 +20,6 @@ Array = Any
 
 FLOOR: Final = 0.02
 """What is added to elicited shares before the logarithm, where nothing else is known."""
-
-
 USUAL_OPTIONS: Final = 4.0
 """Options of the questions whose precision κ and φ are."""
 

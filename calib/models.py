@@ -46,10 +46,11 @@ class RegressionData(NamedTuple):
     """What is known of questions and effects before: units for the sampler, no information."""
 
 
-SPREAD_OF = {"label_unit": ("sd_label", "label_spread")} | {
-    f"off_{part}": (f"sd_{part}", "group_spread") for part in GROUP_PARTS
+SPREAD_OF = {
+    "label_unit": ("sd_label", "label_spread"),
+    "off_phi": ("sd_phi", "phi_spread"),
+    **{f"off_{part}": (f"sd_{part}", "group_spread") for part in GROUP_PARTS},
 }
-SPREAD_OF["off_phi"] = ("sd_phi", "phi_spread")
 """Of sites that are standard normal in units of their spread: the spread and its prior."""
 
 
@@ -129,7 +130,7 @@ def dirichlet_regression(data: RegressionData) -> None:
 
 
 def _cell_precision(data: RegressionData, n_groups: int) -> Float[Array, "question slot"]:
-    """Precision of the cells: people of some groups answer more as is expected than others."""
+    """Precision of the cells: some groups answer more as is expected than others."""
     prior = data.prior
     phi = numpyro.sample("phi", dist.LogNormal(*prior.log_phi))
     power = numpyro.sample("phi_power", dist.Normal(*prior.phi_power))

@@ -165,11 +165,11 @@ def learnt_prior(
         "log_floor": narrowed(of_sources("log_floor", 1.0), general.log_floor),
         "scale_linear": narrowed(sites["scale_linear"], general.scale_linear),
         "scale_curve": narrowed(sites["scale_curve"], general.scale_curve),
-        "kappa_power": narrowed(sites["kappa_power"], general.kappa_power),
     }
     # With one group a question and a cell have their error together: another quantity.
     if ("phi" in sites) == (len(groups) > 1):
         given["log_kappa"] = narrowed(np.log(sites["kappa"]), general.log_kappa)
+        given["kappa_power"] = narrowed(sites["kappa_power"], general.kappa_power)
     loc, scale = (np.array(part) for part in general.shape_logit)
     for number, shape in enumerate(shapes):
         if shape in learnt.shapes:

@@ -147,12 +147,13 @@ def _kept(entry: Path, compile_now: Callable[[], Any]) -> Any:
             logger.debug("%s was kept", entry.name)
             return program
     program = compile_now()
+    # Not every kind of device can give its programs away.
     try:
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with atomic_file(entry) as draft:
             draft.write_bytes(pickle.dumps(serialize(program)))
         _make_room(entry.parent)
-    except (OSError, CalibError) as error:
+    except (OSError, CalibError, ValueError, RuntimeError, pickle.PicklingError) as error:
         _note(entry.parent, str(error))
     return program
 

@@ -160,10 +160,11 @@ def svi(
         (guide, _, _), bound = jax.lax.scan(step, begin, jnp.arange(N_STEPS, dtype=float))
         return guide, bound
 
+    name = ("svi", size, N_STEPS, LEARNING_RATE, *DECAY)
     key, given = jax.random.key(seed), coordinates.given(data, spreads)
     rng = np.random.default_rng([seed, 1])
     arguments = key, given, frame, jnp.asarray(rng.permutation(n_questions))
-    guide, bound = jax.device_get(compiled("svi", run, *arguments)(*arguments))
+    guide, bound = jax.device_get(compiled(name, run, *arguments)(*arguments))
     one_question = coordinates.given(portion(data, np.arange(1)), spreads)
     final, _, _ = spread_apart(guide.spread, one_question, coordinates.centre_sites())
 
