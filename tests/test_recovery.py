@@ -81,7 +81,7 @@ def truth_from_the_prior(seed: int) -> Truth:
 
 def no_question_error(data: Any) -> None:
     """The twin: all that a question's groups share is taken for said by the LLM."""
-    condition(dirichlet_regression, data={"kappa": 1e4})(data)
+    condition(dirichlet_regression, data={"kappa": np.array(1e4)})(data)
 
 
 def recovered(model: Callable[[Any], None], seed: int, left_out: tuple[str, ...] = ()) -> Recovered:
