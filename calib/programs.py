@@ -136,7 +136,8 @@ def _kept(entry: Path, compile_now: Callable[[], Any]) -> Any:
         _note(entry.parent, str(error))
         return compile_now()
     else:
-        # A damaged file may fail in any way that pickle and XLA know of.
+        # What is kept is machine code, which pickle makes no more dangerous than it is; a
+        # damaged file may fail in any way that pickle and XLA know of.
         try:
             program = deserialize_and_load(*pickle.loads(content))
         except Exception as error:
