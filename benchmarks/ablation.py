@@ -90,10 +90,6 @@ VARIANTS: Final = {
                         lambda p: p._replace(log_kappa=_held(p.log_kappa, np.log(1e5)))),
     "cell": Variant("no error of a cell: multinomial answers",
                     lambda p: p._replace(log_phi=_held(p.log_phi, np.log(1e5)))),
-    "precision": Variant("one precision for all groups and numbers of options",
-                         lambda p: p._replace(
-                             phi_spread=NONE, kappa_power=_held(p.kappa_power, 0.0),
-                             phi_power=_held(p.phi_power, 0.0))),
     "independent": Variant("no joint model: ridge-structured, each choice on its own",
                            calibrator="ridge-structured"),
 }  # fmt: skip

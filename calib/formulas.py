@@ -20,8 +20,6 @@ Array = Any
 
 FLOOR: Final = 0.02
 """What is added to elicited shares before the logarithm, where nothing else is known."""
-USUAL_OPTIONS: Final = 4.0
-"""Options of the questions whose precision κ and φ are."""
 
 
 class Covariates(NamedTuple):
@@ -168,27 +166,6 @@ def deviation(
         + linear * data.place[:, None, :]
         + curve * data.curve[:, None, :]
     )
-
-
-def question_precision(
-    xp: Any, data: Covariates, kappa: Float[Array, "*draw"], power: Float[Array, "*draw"]
-) -> Float[Array, "*draw question"]:
-    """Concentration κ (C/4)^δ of a question's shares about their expectation, of C options."""
-    return kappa[..., None] * xp.exp(power[..., None] * _log_size(xp, data))
-
-
-def cell_precision(
-    xp: Any, data: Covariates, phi_group: Float[Array, "*draw group"], power: Float[Array, "*draw"]
-) -> Float[Array, "*draw question slot"]:
-    """Concentration φ_g (C/4)^δ of a cell's shares about their expectation, of C options."""
-    of_size = xp.exp(power[..., None] * _log_size(xp, data))
-    return phi_group[..., data.group] * of_size[..., None]
-
-
-def _log_size(xp: Any, data: Covariates) -> Float[Array, " question"]:
-    """Logarithm of a question's number of options in units of ``USUAL_OPTIONS``."""
-    n_options = data.mask.any(axis=1).sum(axis=1)
-    return xp.log(xp.maximum(n_options, 1) / USUAL_OPTIONS)
 
 
 def softmax(

@@ -23,7 +23,7 @@ from calib.survey import Group, QuestionKey, Setting
 from calib.table import COLUMNS
 from calib.trivial import TrainMean
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 1
 MARKER: Final = "model.json"
 LIBRARIES: Final = (
     "opinion-calibration", "numpy", "scipy", "pandas", "scikit-learn", "jax", "numpyro",

@@ -18,11 +18,9 @@ from calib.formulas import (
     Common,
     Covariates,
     GroupEffects,
-    cell_precision,
     design,
     deviation,
     question_mean,
-    question_precision,
     softmax,
 )
 from calib.prior import GROUP_PARTS, Prior
@@ -46,10 +44,8 @@ class RegressionData(NamedTuple):
     """What is known of questions and effects before: units for the sampler, no information."""
 
 
-SPREAD_OF = {
-    "label_unit": ("sd_label", "label_spread"),
-    "off_phi": ("sd_phi", "phi_spread"),
-    **{f"off_{part}": (f"sd_{part}", "group_spread") for part in GROUP_PARTS},
+SPREAD_OF = {"label_unit": ("sd_label", "label_spread")} | {
+    f"off_{part}": (f"sd_{part}", "group_spread") for part in GROUP_PARTS
 }
 """Of sites that are standard normal in units of their spread: the spread and its prior."""
 
@@ -59,16 +55,16 @@ def dirichlet_regression(data: RegressionData) -> None:
 
         s_q = softmax(Σ_j β^between_j m_qjc + γ1 z_c + γ2 (z_c² − mean)
                       + γ_shape(q),c + γ_label(c))
-        θ_q ~ Dirichlet(κ_q s_q)
+        θ_q ~ Dirichlet(κ s_q)
         η_ic = log θ_qc + Σ_j β^within_j d_ijc + Σ_j β^contradiction_j a_ijc
                + off^between_g mean_j m_qjc + off^within_g mean_j d_ijc
                + off1_g z_c + off2_g (z_c² − mean)
-        k_i ~ DirichletMultinomial(n_i, φ_g (C/4)^δφ · softmax(η_i)),  κ_q = κ (C/4)^δκ
+        k_i ~ DirichletMultinomial(n_i, φ · softmax(η_i))
 
     The error that a question's groups share is Dirichlet, as that of a cell is: with normal
     errors on logits, an option that hardly anybody takes weighs as much in the slopes as
     one that half take, and held-out questions were predicted worse. Where each question was
-    asked of one group only there is nothing to be shared, and k_i ~ DM(n_i, κ_q softmax(η_i)).
+    asked of one group only there is nothing to be shared, and k_i ~ DM(n_i, κ softmax(η_i)).
     """
     covariates, about = data.covariates, data.about
     n_sources, (_, n_slots) = covariates.probs.shape[0], covariates.group.shape
@@ -89,8 +85,6 @@ def dirichlet_regression(data: RegressionData) -> None:
         label_logit = sd_label * label_unit * (data.label_number > 0)
         numpyro.deterministic("label_logit", label_logit)
     kappa = numpyro.sample("kappa", dist.LogNormal(*prior.log_kappa))
-    kappa_power = numpyro.sample("kappa_power", dist.Normal(*prior.kappa_power))
-    of_question = question_precision(jnp, covariates, kappa, kappa_power)
 
     parts = design(jnp, covariates, log_floor)
     common = Common(beta_between, scale_linear, scale_curve, shape_logit, label_logit)
@@ -106,44 +100,26 @@ def dirichlet_regression(data: RegressionData) -> None:
         down = jnp.maximum(-unit, 0.0)
         stretched = unit - 0.5 * about.tail * jnp.square(down)
         numpyro.factor("stretch", data.repeats * jnp.log1p(about.tail * down).sum())
-        centre, width = question_told(jnp, about, of_question, mean)
+        centre, width = question_told(jnp, about, kappa, mean)
         numpyro.factor("width", data.repeats * mean.shape[1] * jnp.log(width).sum())
         moved = width[:, None] * (about.unit * stretched[:, None, :]).sum(axis=-1)
         question_logit = numpyro.deterministic("question_logit", centre + moved)
-        concentration = of_question[:, None] * mean
-        error = dirichlet_logit_density(question_logit, concentration, about.shares, exists)
+        error = dirichlet_logit_density(question_logit, kappa * mean, about.shares, exists)
         numpyro.factor("question_error", data.repeats * error)
-        of_cell = _cell_precision(data, n_groups)
+        phi = numpyro.sample("phi", dist.LogNormal(*prior.log_phi))
     else:
-        question_logit, of_cell = jnp.log(jnp.where(exists, mean, 1.0)), of_question[:, None]
+        question_logit, phi = jnp.log(jnp.where(exists, mean, 1.0)), kappa
     logits = question_logit[:, None, :]
     # With one group there is neither a deviation to weigh nor a group to differ.
     if n_groups > 1:
         effects = _group_effects(common, prior, data.known, n_groups)
         logits = logits + deviation(jnp, covariates, parts, effects)
     shares = softmax(jnp, logits, covariates.mask)
-    kernel = dirichlet_multinomial_kernel(data.counts, of_cell[..., None] * shares, covariates.mask)
+    kernel = dirichlet_multinomial_kernel(data.counts, phi * shares, covariates.mask)
     numpyro.factor("answers", data.repeats * kernel.sum())
     # Read off kept draws only; during sampling nothing needs them and they cost nothing.
     numpyro.deterministic("kernel", kernel)
     numpyro.deterministic("mean_shares", shares)
-
-
-def _cell_precision(data: RegressionData, n_groups: int) -> Float[Array, "question slot"]:
-    """Precision of the cells: some groups answer more as is expected than others."""
-    prior = data.prior
-    phi = numpyro.sample("phi", dist.LogNormal(*prior.log_phi))
-    power = numpyro.sample("phi_power", dist.Normal(*prior.phi_power))
-    spread = numpyro.sample("sd_phi", dist.Gamma(*prior.phi_spread))
-    off = _effects("phi", spread, data.known.phi, n_groups)
-    phi_group = numpyro.deterministic("phi_group", phi * jnp.exp(off))
-    return cell_precision(jnp, data.covariates, phi_group, power)
-
-
-def _effects(part: str, spread: Array, known: Array, n_groups: int) -> Float[Array, " group"]:
-    """Effects that sum to zero, sampled in units between their own and those of their spread."""
-    unit = numpyro.sample(f"off_{part}", dist.ZeroSumNormal(spread**known, (n_groups,)))
-    return spread ** (1.0 - known) * unit
 
 
 def _group_effects(common: Common, prior: Prior, known: Known, n_groups: int) -> GroupEffects:
@@ -153,9 +129,11 @@ def _group_effects(common: Common, prior: Prior, known: Known, n_groups: int) ->
     too it would be told twice, and the sampler would crawl along the ridge between the two.
     """
     off = {}
-    for part, expected in zip(GROUP_PARTS, prior.groups, strict=True):
+    for part, expected, known_part in zip(GROUP_PARTS, prior.groups, known, strict=True):
         spread = numpyro.sample(f"sd_{part}", dist.Gamma(*prior.group_spread))
-        off[part] = expected + _effects(part, spread, getattr(known, part), n_groups)
+        # Effects that sum to zero, in units between their own and those of their spread.
+        unit = numpyro.sample(f"off_{part}", dist.ZeroSumNormal(spread**known_part, (n_groups,)))
+        off[part] = expected + spread ** (1.0 - known_part) * unit
     n_sources = common.beta_between.shape[0]
     with numpyro.plate("source", n_sources):
         beta_within = numpyro.sample("beta_within", dist.Normal(*prior.beta_within))

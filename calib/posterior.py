@@ -16,11 +16,9 @@ from calib.formulas import (
     Common,
     Covariates,
     GroupEffects,
-    cell_precision,
     design,
     deviation,
     question_mean,
-    question_precision,
     softmax,
 )
 from calib.margins import shares_with_margins
@@ -92,36 +90,10 @@ class Posterior:
         slopes = (self.sites[site] for site in ("beta_within", "beta_contradiction"))
         return GroupEffects(*slopes, *columns.values())
 
-    def question_precision(self, data: Covariates) -> Float[np.ndarray, "draw question"]:
-        """Concentration of questions' shares about their expectation."""
-        sites = self.sites
-        return question_precision(np, data, sites["kappa"], sites["kappa_power"])
-
-    def cell_precision(
-        self, data: Covariates, groups: Sequence[Group]
-    ) -> Float[np.ndarray, "draw question slot"] | None:
-        """Concentration of cells' shares; a group not seen has one of the population's.
-
-        None where a question and its cell have their error together.
-        """
-        if "phi" not in self.sites:
-            return None
-        of_groups = [
-            self.sites["phi_group"][:, self.number_of[group]]
-            if group in self.number_of
-            else self.sites["phi"] * np.exp(self._new_effect("phi", group))
-            for group in groups
-        ]
-        return cell_precision(np, data, np.stack(of_groups, axis=-1), self.sites["phi_power"])
-
-    def _new_effect(self, part: str, group: Group) -> Float[np.ndarray, " draw"]:
-        """How a group that was not seen differs: as one of the population."""
-        return self.sites[f"sd_{part}"] * self._noise(f"{part}|{group}", (self.n_draws,))
-
     def _off(self, part: str, group: Group) -> Float[np.ndarray, " draw"]:
         """How a group differs from the population: one value for all sources together."""
         if group not in self.number_of:
-            return self._new_effect(part, group)
+            return self.sites[f"sd_{part}"] * self._noise(f"{part}|{group}", (self.n_draws,))
         number = self.number_of[group]
         if part.startswith("scale"):
             own: np.ndarray = self.sites[f"{part}_group"][:, number] - self.sites[part]
@@ -163,17 +135,15 @@ def _draw_portion(
 ) -> Float[np.ndarray, "draw row option"]:
     index = elicited.index
     block = Block(index, posterior.labels)
-    data = block.covariates(elicited.filled)
-    expected = _expected(posterior, block, data, anchors)[:, block.question, block.slot]
-    precision = posterior.cell_precision(data, index.groups)
-    if precision is None:
+    expected = _expected(posterior, block, block.covariates(elicited.filled), anchors)
+    expected = expected[:, block.question, block.slot]
+    if "phi" not in posterior.sites:
         return expected
-    precision = precision[:, block.question, block.slot]
     shares = np.zeros(expected.shape)
     for row, (q, g) in enumerate(zip(index.question_of_row, index.group_of_row, strict=True)):
         generator = _generator(posterior.seed, *index.question_keys[q], *index.groups[g])
         offered = index.mask[row]
-        concentration = precision[:, row, None] * expected[:, row, offered]
+        concentration = posterior.sites["phi"][:, None] * expected[:, row, offered]
         shares[:, row, offered] = np.exp(log_dirichlet(concentration, generator))
     return shares
 
@@ -185,11 +155,11 @@ def _expected(
     parts = design(np, data, posterior.sites["log_floor"])
     common = posterior.common(block.shapes, data.place.shape[1])
     mean = question_mean(np, data, parts, common)
-    logits, kappa = np.zeros(mean.shape), posterior.question_precision(data)
+    logits = np.zeros(mean.shape)
     for q, (key, exists) in enumerate(
         zip(block.index.question_keys, data.mask.any(axis=1), strict=True)
     ):
-        concentration = kappa[:, q, None] * mean[:, q, exists]
+        concentration = posterior.sites["kappa"][:, None] * mean[:, q, exists]
         logits[:, q, exists] = log_dirichlet(concentration, _generator(posterior.seed, *key))
     effects = posterior.effects(block.index.groups)
     deviations = np.zeros((len(mean), *data.mask.shape))
@@ -205,8 +175,7 @@ def _expected(
                 log_mean = np.log(np.maximum(mean[:, q], SMALLEST_CONCENTRATION))
                 without_error = softmax(np, log_mean[:, None, :] + deviations[:, q], mask)
                 prior = (weight[q][:, None] * without_error).sum(axis=1)
-                error = kappa[:, q, None] * prior
-                topline = _topline(posterior.seed, key, error, anchors.n[q] * topline)
+                topline = _topline(posterior, key, prior, anchors.n[q] * topline)
             expected[:, q], reached = shares_with_margins(
                 deviations[:, q], mask, weight[q], topline
             )
@@ -221,20 +190,20 @@ def _expected(
 
 
 def _topline(
-    seed: int,
+    posterior: Posterior,
     key: QuestionKey,
     prior: Float[np.ndarray, "draw option"],
     counts: Float[np.ndarray, "draw option"],
 ) -> Float[np.ndarray, "draw option"]:
-    """Draws of the shares of all people, of whom some were asked: Dirichlet(prior + counts).
+    """Draws of the shares of all people, of whom some were asked: Dirichlet(κ prior + counts).
 
-    The prior is the model's own, κ times what the groups add up to without their question's
-    error: few respondents leave much to it, many nothing.
+    The prior is the model's own, what the groups add up to without their question's error:
+    few respondents leave much to it, many nothing.
     """
     exists = prior.any(axis=0)
-    concentration = prior + counts
+    concentration = posterior.sites["kappa"][:, None] * prior + counts
     drawn = np.zeros(prior.shape)
-    generator = _generator(seed, *key, "topline")
+    generator = _generator(posterior.seed, *key, "topline")
     drawn[:, exists] = np.exp(log_dirichlet(concentration[:, exists], generator))
     return drawn
 

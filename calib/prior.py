@@ -51,15 +51,10 @@ class Prior(NamedTuple):
     """For each scale shape and option."""
     log_kappa: Normal
     log_phi: Normal
-    kappa_power: Normal
-    phi_power: Normal
-    """How κ and φ go with the number of options."""
     groups: Float[Array, "part group"]
     """Where groups' effects are expected, by ``GROUP_PARTS``; they sum to zero over groups."""
     group_spread: Gamma
     """Of how much groups differ around that, on the log-share scale."""
-    phi_spread: Gamma
-    """Of how much groups differ in log φ."""
     label_spread: Gamma
     """Of how much options of one label have in common, as a logit."""
 
@@ -88,15 +83,12 @@ def general_prior(n_sources: int, n_groups: int, n_shapes: int, n_options: int) 
         # 5 to 47 and 12 to 311 with 90 %.
         log_kappa=Normal(np.array(np.log(15.0)), np.array(0.7)),
         log_phi=Normal(np.array(np.log(60.0)), np.array(1.0)),
-        kappa_power=Normal(np.array(0.0), np.array(0.5)),
-        phi_power=Normal(np.array(0.0), np.array(0.5)),
         groups=np.zeros((len(GROUP_PARTS), n_groups)),
         # 0.04 to 0.31 with 90 %. It keeps away from zero, where effects would get stuck, and
         # has a short tail: slopes on an LLM that says nearly the same of every question could
         # otherwise differ without bound.
         group_spread=Gamma(np.array(3.0), np.array(20.0)),
-        # 0.08 to 0.63, as that of labels.
-        phi_spread=Gamma(np.array(3.0), np.array(10.0)),
+        # 0.08 to 0.63.
         label_spread=Gamma(np.array(3.0), np.array(10.0)),
     )
 
@@ -169,7 +161,6 @@ def learnt_prior(
     # With one group a question and a cell have their error together: another quantity.
     if ("phi" in sites) == (len(groups) > 1):
         given["log_kappa"] = narrowed(np.log(sites["kappa"]), general.log_kappa)
-        given["kappa_power"] = narrowed(sites["kappa_power"], general.kappa_power)
     loc, scale = (np.array(part) for part in general.shape_logit)
     for number, shape in enumerate(shapes):
         if shape in learnt.shapes:
@@ -183,7 +174,6 @@ def learnt_prior(
         for site in ("beta_within", "beta_contradiction"):
             given[site] = narrowed(of_sources(site, share), getattr(general, site))
         given["log_phi"] = narrowed(np.log(sites["phi"]), general.log_phi)
-        given["phi_power"] = narrowed(sites["phi_power"], general.phi_power)
         for part, row in zip(GROUP_PARTS, effects, strict=True):
             site = part if part.startswith("scale") else f"beta_{part}"
             own = sites[f"{site}_group"] - sites[site][..., None]

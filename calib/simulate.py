@@ -11,7 +11,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from calib.errors import CalibError
-from calib.formulas import USUAL_OPTIONS
 from calib.survey import Group, Option, Question, Scale, Setting
 from calib.table import check_table
 
@@ -52,11 +51,6 @@ class Truth:
     expectation; may be infinite."""
     phi: float = 80.0
     """Concentration of a cell's shares around their expectation; may be infinite."""
-    kappa_power: float = 0.0
-    phi_power: float = 0.0
-    """Of the number of options over four, by which κ and φ are multiplied."""
-    sd_phi: float = 0.0
-    """Standard deviation of log φ between groups."""
     n: int = 500
     """Respondents in each cell."""
     floor: float = 0.02
@@ -77,7 +71,7 @@ class SimulatedSurvey:
     table's ``p_human`` are a sample."""
     truth: Truth
     group_effects: Mapping[str, Float[np.ndarray, " group"]]
-    """beta_between, beta_within, scale_linear, scale_curve and phi, as drawn for the groups."""
+    """beta_between, beta_within, scale_linear and scale_curve, each as drawn for the groups."""
 
 
 def simulate_survey(
@@ -99,7 +93,7 @@ def simulate_survey(
         θ ~ Dirichlet(κ s)
         η = log θ + (β_g^between - β^between) · m + β_g^within · d
             + (γ_g1 - γ1) · z + (γ_g2 - γ2) · (z² - mean z²)
-        shares ~ Dirichlet(φ_g · softmax(η)),   counts ~ Multinomial(n, shares)
+        shares ~ Dirichlet(φ · softmax(η)),   counts ~ Multinomial(n, shares)
 
     where parameters without g are those of ``truth``, around which the groups' deviate with
     sum zero: independent normal deviations less their mean.
@@ -166,8 +160,6 @@ def _group_effects(
     for name, spread in spreads.items():
         unit = rng.standard_normal(n_groups)
         effects[name] = getattr(truth, name) + spread * (unit - unit.mean())
-    unit = rng.standard_normal(n_groups) if truth.sd_phi else np.zeros(n_groups)
-    effects["phi"] = truth.phi * np.exp(truth.sd_phi * (unit - unit.mean()))
     return effects
 
 
@@ -206,9 +198,8 @@ def _answers(
     }
     line = of_option + sum(effects[name].mean() * term for name, term in terms.items())
     of_question = _softmax(line[None])
-    size = n_options / USUAL_OPTIONS
     if np.isfinite(truth.kappa):
-        of_question = rng.dirichlet(truth.kappa * size**truth.kappa_power * of_question[0])[None]
+        of_question = rng.dirichlet(truth.kappa * of_question[0])[None]
     # A share may be rounded to zero; its logarithm may not.
     eta = np.log(np.maximum(of_question, 1e-300)) + effects["beta_within"][:, None] * own
     eta += truth.beta_contradiction * contradiction
@@ -217,8 +208,7 @@ def _answers(
     expected = _softmax(eta)
     true = expected
     if np.isfinite(truth.phi):
-        concentration = (effects["phi"] * size**truth.phi_power)[:, None] * expected
-        true = np.stack([rng.dirichlet(row) for row in concentration])
+        true = np.stack([rng.dirichlet(truth.phi * row) for row in expected])
     human = rng.multinomial(truth.n, true) / truth.n
     return llm, true, human
 

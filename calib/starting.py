@@ -20,9 +20,6 @@ SPREAD_GUESSED: Final = 0.13
 """Median of the prior of how much groups differ, ``calib.prior.general_prior``."""
 SMALL_SPREAD: Final = 0.04
 """A small one, the prior's 5 % quantile: where groups hardly differ a sampler gets stuck first."""
-SPREAD_OF_PHI_GUESSED: Final = 0.27
-SMALL_SPREAD_OF_PHI: Final = 0.08
-"""The same quantiles of how much groups differ in log φ."""
 REACH: Final = {
     "sd_label": 0.3,
     "label_unit": 0.8,
@@ -31,7 +28,6 @@ REACH: Final = {
     "sd_within": 0.3,
     "sd_scale_linear": 0.4,
     "sd_scale_curve": 0.6,
-    "sd_phi": 0.4,
 }
 """Reach of what depends little on the table."""
 
@@ -94,7 +90,7 @@ def question_start(
 def question_told(
     xp: Any,
     about: QuestionStart,
-    kappa: Float[Array, " question"],
+    kappa: Float[Array, ""],
     mean: Float[Array, "question option"],
 ) -> tuple[Float[Array, "question option"], Float[Array, " question"]]:
     """Where a question's logits lie given their expectation, and their width in units of ``unit``.
@@ -126,7 +122,6 @@ class Known(NamedTuple):
     within: Float[Array, ""]
     scale_linear: Float[Array, ""]
     scale_curve: Float[Array, ""]
-    phi: Float[Array, ""]
 
 
 class Information(NamedTuple):
@@ -171,19 +166,7 @@ def information(
         "beta_between": of(parts.between[:, :, None, :]),
         "beta_within": of(parts.within),
         "beta_contradiction": of(parts.contradiction),
-        "phi": _of_precision(n, covariates.mask, n_groups),
     }
-
-
-def _of_precision(
-    n: Float[np.ndarray, "question slot"],
-    mask: Bool[np.ndarray, "question slot option"],
-    n_groups: int,
-) -> Information:
-    """Information about log φ: half of each contrast, as far as answers do not blur it."""
-    contrasts = np.maximum(mask.sum(axis=2) - 1, 0)
-    told = 0.5 * contrasts * np.square(n / (n + PRECISION_GUESSED))
-    return Information(np.array(0.0), np.asarray(told.sum() / n_groups))
 
 
 def slope_covariance(
@@ -220,12 +203,12 @@ def slope_covariance(
 
 def known_effects(told: dict[str, Information]) -> Known:
     """Share of what is told in all there is to know: beside the prior at a small spread."""
-    small = dict.fromkeys(GROUP_PARTS, SMALL_SPREAD) | {"phi": SMALL_SPREAD_OF_PHI}
-    of_answers = {part: told[part].of_groups for part in small}
-    return Known(**{part: of / (of + small[part] ** -2) for part, of in of_answers.items()})
+    return Known(
+        *(told[part].of_groups / (told[part].of_groups + SMALL_SPREAD**-2) for part in GROUP_PARTS)
+    )
 
 
-NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in Known._fields))
+NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in GROUP_PARTS))
 """Effects in units of their spread. Their joint density has a mode, which that of effects
 around their own mean has not."""
 
@@ -240,15 +223,11 @@ def start_values(
         for site in ("beta_between", "log_floor", "scale_linear", "scale_curve", "shape_logit")
     }
     values["kappa"] = np.exp(prior.log_kappa.loc)
-    values["kappa_power"] = prior.kappa_power.loc
     if n_labels > 1:
         values |= {"sd_label": np.array(0.2), "label_unit": np.zeros(n_labels)}
     if n_slots > 1:
         values |= {
             "phi": np.exp(prior.log_phi.loc),
-            "phi_power": prior.phi_power.loc,
-            "sd_phi": np.array(SPREAD_OF_PHI_GUESSED),
-            "off_phi": np.zeros(n_groups),
             "question_unit": np.zeros((n_questions, n_options)),
         }
     if n_groups > 1:
@@ -285,10 +264,10 @@ def reach(
         own = getattr(prior, part).scale ** -2.0
         return np.asarray((told[part].of_groups * n_groups + own) ** -0.5)
 
-    def of_group(part: str, spread: float = SPREAD_GUESSED) -> np.ndarray:
+    def of_group(part: str) -> np.ndarray:
         """In the units in which the effects are sampled."""
-        width = (told[part].of_groups + spread**-2) ** -0.5
-        return np.asarray(width * spread ** (getattr(known, part) - 1.0))
+        width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
+        return np.asarray(width * SPREAD_GUESSED ** (getattr(known, part) - 1.0))
 
     # The logarithm of a precision has the variance two over the number of contrasts told
     # of it: some two a question or cell, and one for the prior.
@@ -296,9 +275,6 @@ def reach(
         **{part: common(part) for part in ("beta_between", "scale_linear", "scale_curve")},
         **{part: of_cells(part) for part in ("beta_within", "beta_contradiction")},
         **{f"off_{part}": of_group(part) for part in GROUP_PARTS},
-        "off_phi": of_group("phi", SPREAD_OF_PHI_GUESSED),
-        "kappa_power": no_more_than(3 * (n_questions + 1.0) ** -0.5, prior.kappa_power),
-        "phi_power": no_more_than(3 * (n_rows + 1.0) ** -0.5, prior.phi_power),
         "kappa": no_more_than((n_questions + 1.0) ** -0.5, prior.log_kappa),
         "phi": no_more_than((n_rows + 1.0) ** -0.5, prior.log_phi),
         "log_floor": no_more_than(0.5, prior.log_floor),

@@ -35,7 +35,6 @@ DIMS: Final[Mapping[str, list[str]]] = {
     "label_logit": ["option_label"],
     "scale_linear_group": ["group"],
     "scale_curve_group": ["group"],
-    "phi_group": ["group"],
     "shape_logit": ["shape", "option"],
     "question_logit": ["question", "option"],
     "answers": ["row"],

@@ -129,7 +129,7 @@ def test_without_error_of_cells_every_draw_adds_up_to_the_topline(
     known: tuple[Paired, Dirichlet, np.ndarray],
 ) -> None:
     paired, model, truth = known
-    exact = with_site(model, "phi_group", 1e12)
+    exact = with_site(model, "phi", 1e12)
     draws = draws_of(exact, paired.elicited, toplines_of(paired.index, truth))
     rows = paired.index.question_of_row == 3
     np.testing.assert_allclose(
@@ -201,7 +201,7 @@ def test_unanswered_cells_stay_unknown_and_the_others_add_up(
     paired, model, truth = known
     [source] = paired.elicited.sources
     gappy = Elicited(paired.elicited.settings, (silence(source, [4]),))
-    found = with_site(model, "phi_group", 1e12).predict(gappy, toplines_of(gappy.index, truth))
+    found = with_site(model, "phi", 1e12).predict(gappy, toplines_of(gappy.index, truth))
     assert np.flatnonzero(~found.opinions.known).tolist() == [4]
     assert found.draws is not None
     np.testing.assert_allclose(found.draws[:, 5:8].mean(axis=(0, 1)), truth[1], atol=1e-5)

@@ -13,14 +13,13 @@ import pytest
 from builders import known_distortion
 from scipy.stats import dirichlet_multinomial
 
-from calib.blocks import Block
 from calib.diagnostics import diagnose
 from calib.dirichlet import Dirichlet
 from calib.errors import FitError
 from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
-from calib.posterior import Posterior, log_dirichlet
+from calib.posterior import log_dirichlet
 from calib.sampling import CAREFUL, Plan, Samples
 from calib.simulate import Truth, simulate_survey
 from calib.starting import QuestionStart, question_start, question_told
@@ -123,12 +122,9 @@ def test_log_likelihood_is_that_of_scipy(survey: Paired, fitted: Dirichlet) -> N
     counts = np.rint(training.human.probs * n[:, None]).astype(int)
     stored = tree["posterior_predictive"]["shares"].to_numpy()
     every = -(-tree["posterior"].sizes["draw"] // stored.shape[1])
-    at = {name: site.to_numpy()[0, ::every][5] for name, site in tree["posterior"].items()}
     for row in (0, 17, 40):
         offered = training.index.mask[row]
-        precision = at["phi_group"][training.index.group_of_row[row]]
-        precision *= (offered.sum() / 4) ** at["phi_power"]
-        concentration = precision * stored[0, 5, row]
+        concentration = tree["posterior"]["phi"].to_numpy()[0, ::every][5] * stored[0, 5, row]
         expected = dirichlet_multinomial.logpmf(
             counts[row, offered], concentration[offered], n[row]
         )
@@ -235,69 +231,19 @@ def test_a_questions_logits_lie_between_answers_and_expectation() -> None:
     about = question_start(counts, mask, 0.1)
     mean = np.array([[0.2, 0.8, 0.0], [0.2, 0.5, 0.3]])
     # With all its weight the error leaves the answers alone, with none the expectation.
-    centre, width = question_told(np, about, np.full(2, 1e-9), mean)
+    centre, width = question_told(np, about, np.array(1e-9), mean)
     np.testing.assert_allclose(centre, about.logits, atol=1e-6)
     assert (width > 1).all()
-    centre, width = question_told(np, about, np.full(2, 1e12), mean)
+    centre, width = question_told(np, about, np.array(1e12), mean)
     assert centre[0, 0] - centre[0, 1] == pytest.approx(np.log(0.2 / 0.8))
     assert centre[0, 2] == 0.0
     np.testing.assert_allclose(np.diff(centre[1]), np.diff(np.log(mean[1])), atol=1e-6)
     assert (width < 1e-4).all()
     # As many as the answers: half-way, and the one with fewer answers is drawn further.
-    centre, _ = question_told(np, about, about.answers, mean)
+    centre, _ = question_told(np, about, about.answers[0], mean)
     assert centre[0, 0] - centre[0, 1] == pytest.approx(
         (np.log(0.2 / 0.8) + about.logits[0, 0] - about.logits[0, 1]) / 2
     )
-
-
-def test_precision_is_that_of_a_group_and_a_number_of_options(fitted: Dirichlet) -> None:
-    names = [*fitted.groups_, Group("PARTY", "never asked")]
-    simulated = simulate_survey(n_questions=3, groups=names, n_options=(2, 4), seed=0)
-    paired = pair(simulated.table)
-    index = paired.index
-    block = Block(index, fitted.labels_)
-    posterior = Posterior(fitted.posterior_, fitted.groups_, fitted.shapes_, fitted.labels_, 0)
-    sites = posterior.sites
-    data = block.covariates(paired.elicited.filled)
-    found = posterior.cell_precision(data, index.groups)
-    kappa = posterior.question_precision(data)
-    assert found is not None
-    for q, question in enumerate(index.questions):
-        size = len(question.options) / 4
-        np.testing.assert_allclose(kappa[:, q], sites["kappa"] * size ** sites["kappa_power"])
-        for slot in range(len(names)):
-            group = index.groups[data.group[q, slot]]
-            cell = found[:, q, slot] / size ** sites["phi_power"]
-            if group in fitted.groups_:
-                number = fitted.groups_.index(group)
-                np.testing.assert_allclose(cell, sites["phi_group"][:, number])
-            else:
-                units = np.log(cell / sites["phi"]) / sites["sd_phi"]
-                assert abs(units.mean()) < 0.25 and 0.8 < units.std() < 1.2
-
-
-@pytest.mark.slow
-def test_the_precision_of_groups_is_learnt() -> None:
-    names = [Group("a", f"g{number}") for number in range(12)]
-
-    def fit(sd_phi: float) -> tuple[np.ndarray, np.ndarray, float]:
-        truth = Truth(sd_phi=sd_phi, phi=60.0)
-        simulated = simulate_survey(
-            n_questions=60, groups=names, n_options=(3, 5), truth=truth, seed=2
-        )
-        paired = pair(simulated.table)
-        sites = Dirichlet(inference="laplace").fit(paired, seed=0).posterior_["posterior"]
-        found = np.log(sites["phi_group"].to_numpy()[0]).mean(axis=0)
-        sorted_groups = [names.index(group) for group in paired.index.groups]
-        true = np.log(simulated.group_effects["phi"])[sorted_groups]
-        return found, true, float(sites["sd_phi"].mean())
-
-    found, true, spread = fit(0.7)
-    assert np.corrcoef(found, true)[0, 1] > 0.9
-    assert 0.4 < spread < 1.0
-    # The twin: groups that do not differ are not told apart.
-    found, _, spread = fit(0.0)
-    assert spread < 0.25 and np.ptp(found) < 0.5
 
 
 def test_what_labels_say_is_learnt_and_told_of_other_questions() -> None:

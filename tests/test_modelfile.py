@@ -57,8 +57,8 @@ def edit(folder: Path, **changes: object) -> None:
 
 def test_another_version_is_refused(pairs: Paired, tmp_path: Path) -> None:
     folder = saved("ridge", pairs, tmp_path / "model")
-    edit(folder, format_version=1)
-    with pytest.raises(DataError, match="format version 2; found 1; remedy: fit"):
+    edit(folder, format_version=2)
+    with pytest.raises(DataError, match="format version 1; found 2; remedy: fit"):
         load_model(folder)
 
 

@@ -39,8 +39,6 @@ def learnt() -> Learnt:
         "shape_logit": draws(np.full((1, 4), 0.05), 0.05),
         "kappa": np.exp(draws(3.0, 0.1)),
         "phi": np.exp(draws(4.5, 0.05)),
-        "kappa_power": draws(0.2, 0.1),
-        "phi_power": draws(-0.3, 0.05),
     }
     for site, effects in (
         ("beta_between", [0.1, 0.0, -0.1]),
@@ -60,8 +58,6 @@ def test_means_are_the_other_posteriors_and_variances_add() -> None:
     assert found.beta_between.scale == pytest.approx([np.hypot(0.03, TRANSFER * 0.5)])
     assert found.log_phi.loc == pytest.approx(4.5)
     assert found.log_phi.scale == pytest.approx(np.hypot(0.05, TRANSFER))
-    assert (found.kappa_power.loc, found.phi_power.loc) == pytest.approx((0.2, -0.3))
-    assert found.phi_power.scale == pytest.approx(np.hypot(0.05, TRANSFER * 0.5))
     np.testing.assert_allclose(found.shape_logit.loc, 0.05, atol=1e-12)
     np.testing.assert_allclose(found.groups[1], [-0.1, 0.3, -0.2], atol=1e-12)
     assert set(learnt().lacks((SETTING,), GROUPS, (SHAPE,)).values()) == {0}

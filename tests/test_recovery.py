@@ -73,9 +73,6 @@ def truth_from_the_prior(seed: int) -> Truth:
         floor=floor,
         kappa=rng.lognormal(np.log(15.0), 0.7),
         phi=rng.lognormal(np.log(60.0), 1.0),
-        kappa_power=rng.normal(0.0, 0.5),
-        phi_power=rng.normal(0.0, 0.5),
-        sd_phi=rng.gamma(3.0, 1 / 10),
     )
 
 
@@ -122,9 +119,6 @@ def true_parameters(
         "sd_label",
         "kappa",
         "phi",
-        "kappa_power",
-        "phi_power",
-        "sd_phi",
     )
     return {
         **{name: getattr(truth, name) / unit for name in slopes},

@@ -23,6 +23,8 @@ from benchmarks.samplers.compare import (
 )
 from benchmarks.samplers.problem import (
     PARTS,
+    SCALE_TERMS,
+    SLOPES,
     TOP_LEVEL,
     Point,
     Problem,
@@ -87,7 +89,7 @@ def our_densities(training: Paired, points: list[Point]) -> list[float]:
 def density_by_hand(problem: Problem, at: Point) -> float:
     """From the formulas of ``calib.models.dirichlet_regression``, cell by cell."""
     total = 0.0
-    for names, priors in problem.normals():
+    for names, priors in ((SLOPES, problem.slopes), (SCALE_TERMS, problem.scale_terms)):
         for name, prior in zip(names, priors, strict=True):
             total += norm.logpdf(at[name], *prior)
     total += norm.logpdf(at["shape_logit"], 0.0, problem.shape_spread).sum()
@@ -97,8 +99,8 @@ def density_by_hand(problem: Problem, at: Point) -> float:
     total += norm.logpdf(at["label_unit"]).sum()
     for name, (loc, scale) in (("kappa", problem.log_kappa), ("phi", problem.log_phi)):
         total += lognorm.logpdf(at[name], scale, scale=np.exp(loc))
-    off = {}
-    for part, (shape, rate) in zip(PARTS, problem.spreads, strict=True):
+    off, (shape, rate) = {}, problem.group_spread
+    for part in PARTS:
         spread, unit = at[f"sd_{part}"], at[f"unit_{part}"]
         total += gamma.logpdf(spread, shape, scale=1 / rate)
         total += -0.5 * np.square(unit).sum()
@@ -114,8 +116,7 @@ def density_by_hand(problem: Problem, at: Point) -> float:
         line += at["shape_logit"][problem.shape[q], :k] + label[problem.label[q, :k]]
         expected = np.exp(line) / np.exp(line).sum()
         shares = at["shares"][q, :k]
-        kappa = at["kappa"] * (k / 4) ** at["kappa_power"]
-        total += dirichlet.logpdf(shares / shares.sum(), kappa * expected)
+        total += dirichlet.logpdf(shares / shares.sum(), at["kappa"] * expected)
         groups = [GROUPS_SORTED[number] for number in problem.group[q, :s]]
         for slot, group in enumerate(groups):
             own = logs[slot] - mean
@@ -126,8 +127,7 @@ def density_by_hand(problem: Problem, at: Point) -> float:
             eta += (at["beta_within"] + off["within"][g]) * (own - common)
             eta += off["between"][g] * mean
             eta += off["scale_linear"][g] * z + off["scale_curve"][g] * z2
-            phi = at["phi"] * (k / 4) ** at["phi_power"] * np.exp(off["phi"][g])
-            a = phi * np.exp(eta) / np.exp(eta).sum()
+            a = at["phi"] * np.exp(eta) / np.exp(eta).sum()
             n = problem.counts[q, slot, :k]
             total += (gammaln(n + a) - gammaln(a)).sum()
             total += gammaln(a.sum()) - gammaln(a.sum() + n.sum())

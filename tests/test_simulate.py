@@ -111,27 +111,6 @@ def test_dirichlet_noise_has_its_variance() -> None:
     assert np.mean(scaled**2) == pytest.approx(1.0, abs=0.15)
 
 
-def test_precision_goes_with_the_number_of_options_and_the_group() -> None:
-    # Σ_c Var(share) / (1 - Σ p²) = 1/(φ + 1); of 8 options and power 1, φ is twice that of 4.
-    def inverse(truth: Truth, n_options: int) -> tuple[np.ndarray, SimulatedSurvey]:
-        simulated = simulate_survey(
-            n_questions=800, groups=GROUPS, n_options=(n_options,), truth=truth, seed=3
-        )
-        expected = by_formula(simulated).reshape(-1, len(GROUPS), n_options)
-        found = simulated.table["p_human"].to_numpy().reshape(expected.shape)
-        off = np.square(found - expected).sum(axis=2) / (1 - np.square(expected).sum(axis=2))
-        return off.mean(axis=0), simulated
-
-    flat, _ = inverse(replace(NOISELESS, phi=30.0), 8)
-    assert flat.mean() == pytest.approx(1 / 31, rel=0.1)
-    steep, _ = inverse(replace(NOISELESS, phi=30.0, phi_power=1.0), 8)
-    assert steep.mean() == pytest.approx(1 / 61, rel=0.1)
-    apart, simulated = inverse(replace(NOISELESS, phi=30.0, sd_phi=0.8), 4)
-    np.testing.assert_allclose(apart, 1 / (simulated.group_effects["phi"] + 1), rtol=0.15)
-    assert np.log(simulated.group_effects["phi"]).mean() == pytest.approx(np.log(30.0))
-    assert np.ptp(np.log(simulated.group_effects["phi"])) > 0.5
-
-
 def test_same_seed_same_survey_and_another_seed_another() -> None:
     one, same, other = survey(Truth()), survey(Truth()), survey(Truth(), seed=2)
     pd.testing.assert_frame_equal(one.table, same.table)

@@ -1,9 +1,9 @@
 functions {
   // Log density of answers to all cells less what holds them alone: the concentrations of a
-  // cell add up to its precision, and effective answers need not be integers.
-  real dirichlet_multinomial_kernel(vector counts, vector n, vector alpha, vector precision) {
+  // cell add up to phi, and effective answers need not be integers.
+  real dirichlet_multinomial_kernel(vector counts, vector n, vector alpha, real phi) {
     return sum(lgamma(counts + alpha)) - sum(lgamma(alpha))
-           + sum(lgamma(precision)) - sum(lgamma(n + precision));
+           + size(n) * lgamma(phi) - sum(lgamma(n + phi));
   }
   // Log shares of a question's cells, centred over its options.
   matrix log_shares(matrix probs, real log_floor, real usual_floor) {
@@ -39,9 +39,7 @@ data {
   real shape_spread_prior;
   vector[2] log_kappa_prior;
   vector[2] log_phi_prior;
-  matrix[2, 2] powers_prior;
-  matrix[5, 2] spreads_prior;
-  vector[n_questions] log_size;
+  vector[2] group_spread_prior;
   vector[2] label_spread_prior;
   real floor_prior;
   // DATA of each size
@@ -58,18 +56,14 @@ parameters {
   vector[n_labels] label_unit;
   real<lower=0> kappa;
   real<lower=0> phi;
-  real kappa_power;
-  real phi_power;
   real<lower=0> sd_between;
   real<lower=0> sd_within;
   real<lower=0> sd_scale_linear;
   real<lower=0> sd_scale_curve;
-  real<lower=0> sd_phi;
   vector[n_groups - 1] contrast_between;
   vector[n_groups - 1] contrast_within;
   vector[n_groups - 1] contrast_scale_linear;
   vector[n_groups - 1] contrast_scale_curve;
-  vector[n_groups - 1] contrast_phi;
   // PARAMETERS of each size
 }
 transformed parameters {
@@ -77,15 +71,12 @@ transformed parameters {
   vector[n_groups] off_within = sd_within * (basis * contrast_within);
   vector[n_groups] off_linear = sd_scale_linear * (basis * contrast_scale_linear);
   vector[n_groups] off_curve = sd_scale_curve * (basis * contrast_scale_curve);
-  vector[n_groups] log_phi_group = log(phi) + sd_phi * (basis * contrast_phi);
 }
 model {
   array[n_questions] vector[max_options] shares;
   vector[n_answers] alpha;
-  vector[n_cells] precision;
   vector[n_labels + 1] label_logit = append_row(0, sd_label * label_unit);
   int at = 1;
-  int cell = 1;
   // SHARES of each size
 
   beta_between ~ normal(slopes_prior[1, 1], slopes_prior[1, 2]);
@@ -99,18 +90,14 @@ model {
   label_unit ~ std_normal();
   kappa ~ lognormal(log_kappa_prior[1], log_kappa_prior[2]);
   phi ~ lognormal(log_phi_prior[1], log_phi_prior[2]);
-  kappa_power ~ normal(powers_prior[1, 1], powers_prior[1, 2]);
-  phi_power ~ normal(powers_prior[2, 1], powers_prior[2, 2]);
-  sd_between ~ gamma(spreads_prior[1, 1], spreads_prior[1, 2]);
-  sd_within ~ gamma(spreads_prior[2, 1], spreads_prior[2, 2]);
-  sd_scale_linear ~ gamma(spreads_prior[3, 1], spreads_prior[3, 2]);
-  sd_scale_curve ~ gamma(spreads_prior[4, 1], spreads_prior[4, 2]);
-  sd_phi ~ gamma(spreads_prior[5, 1], spreads_prior[5, 2]);
+  sd_between ~ gamma(group_spread_prior[1], group_spread_prior[2]);
+  sd_within ~ gamma(group_spread_prior[1], group_spread_prior[2]);
+  sd_scale_linear ~ gamma(group_spread_prior[1], group_spread_prior[2]);
+  sd_scale_curve ~ gamma(group_spread_prior[1], group_spread_prior[2]);
   contrast_between ~ std_normal();
   contrast_within ~ std_normal();
   contrast_scale_linear ~ std_normal();
   contrast_scale_curve ~ std_normal();
-  contrast_phi ~ std_normal();
 
   for (q in 1:n_questions) {
     int k = n_options[q];
@@ -133,14 +120,11 @@ model {
         + diag_pre_multiply(beta_within + off_within[g], own)
         + beta_contradiction * contradiction
         + off_between[g] * between + off_linear[g] * z + off_curve[g] * z2;
-    vector[s] of_cell = exp(log_phi_group[g] + phi_power * log_size[q]);
-    precision[cell:(cell + s - 1)] = of_cell;
-    cell += s;
-    shares[q, 1:k] ~ dirichlet(kappa * exp(kappa_power * log_size[q]) * mean);
+    shares[q, 1:k] ~ dirichlet(kappa * mean);
     for (row in 1:s) {
-      alpha[at:(at + k - 1)] = of_cell[row] * softmax(logits[row]');
+      alpha[at:(at + k - 1)] = phi * softmax(logits[row]');
       at += k;
     }
   }
-  target += dirichlet_multinomial_kernel(counts, n, alpha, precision);
+  target += dirichlet_multinomial_kernel(counts, n, alpha, phi);
 }

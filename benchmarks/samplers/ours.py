@@ -9,19 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.samplers.child import Drawn, Lengths
-from benchmarks.samplers.problem import (
-    PARTS,
-    POWERS,
-    SCALE_TERMS,
-    SLOPES,
-    TOP_LEVEL,
-    Point,
-    Problem,
-)
+from benchmarks.samplers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
 from calib.blocks import Block, recurrent_labels
 from calib.dirichlet import ASSUMED_N
 from calib.fitting import regression_data
-from calib.formulas import FLOOR, USUAL_OPTIONS, question_precision
+from calib.formulas import FLOOR
 from calib.paired import Paired
 from calib.prior import SHAPE_SPREAD, general_prior
 from calib.starting import question_told
@@ -68,12 +60,8 @@ def problem_of(training: Paired) -> Problem:
         shape_spread=np.array(SHAPE_SPREAD),
         log_kappa=np.array(prior.log_kappa),
         log_phi=np.array(prior.log_phi),
-        powers=np.array([getattr(prior, name) for name in POWERS]),
-        spreads=np.array(
-            [prior.phi_spread if part == "phi" else prior.group_spread for part in PARTS]
-        ),
+        group_spread=np.array(prior.group_spread),
         label_spread=np.array(prior.label_spread),
-        usual_options=np.array(USUAL_OPTIONS),
         floor=np.array(FLOOR),
     )
     problem.check()
@@ -95,7 +83,7 @@ def densities(training: Paired, points: list[Point]) -> list[float]:
 
     with jax.enable_x64(True):
         data, start = regression_data(training, respondents_of(training))
-        known = {part: float(getattr(data.known, part)) for part in PARTS}
+        known = dict(zip(PARTS, map(float, data.known), strict=True))
         jitted = jax.jit(lambda values: log_density(dirichlet_regression, (data,), {}, values)[0])
         found = []
         for point in points:
@@ -141,9 +129,7 @@ def _question_unit(
     sites = trace(substitute(dirichlet_regression, values)).get_trace(data)
     centre = np.asarray(sites["question_logit"]["value"])
     about = jax.tree.map(np.asarray, data.about)
-    covariates = jax.tree.map(np.asarray, data.covariates)
-    kappa = question_precision(np, covariates, values["kappa"], values["kappa_power"])
-    _, width = question_told(np, about, kappa, about.shares)
+    _, width = question_told(np, about, values["kappa"], about.shares)
     logits = np.zeros(centre.shape)
     logits[: len(shares), : shares.shape[1]] = np.log(np.where(shares > 0, shares, 1.0))
     # The mean that no answer tells of is put at zero.

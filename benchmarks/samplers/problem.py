@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,8 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 SLOPES: Final = ("beta_between", "beta_within", "beta_contradiction", "log_floor")
 SCALE_TERMS: Final = ("scale_linear", "scale_curve")
-POWERS: Final = ("kappa_power", "phi_power")
-PARTS: Final = ("between", "within", "scale_linear", "scale_curve", "phi")
+PARTS: Final = ("between", "within", "scale_linear", "scale_curve")
 """Of what groups differ."""
 TOP_LEVEL: Final = (
     *SLOPES,
@@ -21,7 +19,6 @@ TOP_LEVEL: Final = (
     "sd_label",
     "kappa",
     "phi",
-    *POWERS,
     *(f"sd_{part}" for part in PARTS),
 )
 """Parameters whose effective draws count and whose posteriors must agree."""
@@ -53,26 +50,11 @@ class Problem(NamedTuple):
     shape_spread: Float[np.ndarray, ""]
     log_kappa: Float[np.ndarray, " 2"]
     log_phi: Float[np.ndarray, " 2"]
-    powers: Float[np.ndarray, "2 2"]
-    """Of ``POWERS``."""
-    spreads: Float[np.ndarray, "5 2"]
-    """Shape and rate of the gamma priors of how much groups differ, by ``PARTS``."""
+    group_spread: Float[np.ndarray, " 2"]
+    """Shape and rate of the gamma priors of how much groups differ."""
     label_spread: Float[np.ndarray, " 2"]
-    usual_options: Float[np.ndarray, ""]
-    """Options of the questions whose precision kappa and phi are."""
     floor: Float[np.ndarray, ""]
     """At which a unit of a slope is a unit of log share."""
-
-    def normals(self) -> Iterator[tuple[tuple[str, ...], Float[np.ndarray, "name 2"]]]:
-        """Names and priors of the parameters that are normal."""
-        yield SLOPES, self.slopes
-        yield SCALE_TERMS, self.scale_terms
-        yield POWERS, self.powers
-
-    @property
-    def sizes(self) -> Float[np.ndarray, " question"]:
-        """Options of each question in units of the usual number."""
-        return np.asarray(self.n_options / self.usual_options)
 
     @property
     def offered(self) -> Bool[np.ndarray, "question option"]:
@@ -132,14 +114,14 @@ shares by all but one of a question's.
 def random_point(problem: Problem, rng: np.random.Generator) -> Point:
     """Somewhere in the wider neighbourhood of the posterior."""
     point: Point = {}
-    for names, priors in problem.normals():
+    for names, priors in ((SLOPES, problem.slopes), (SCALE_TERMS, problem.scale_terms)):
         for name, (loc, scale) in zip(names, priors, strict=True):
             point[name] = np.array(rng.normal(loc, scale))
     shapes = (int(problem.n_shapes), problem.mask.shape[2])
     point["shape_logit"] = rng.normal(0.0, problem.shape_spread, shapes)
     for name, spread in (
         ("sd_label", problem.label_spread),
-        *((f"sd_{part}", prior) for part, prior in zip(PARTS, problem.spreads, strict=True)),
+        *((f"sd_{part}", problem.group_spread) for part in PARTS),
     ):
         point[name] = np.array(rng.gamma(spread[0], 1.0 / spread[1]))
     point["kappa"] = np.exp(np.array(rng.normal(*problem.log_kappa)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.samplers.child import Drawn, Lengths
-from benchmarks.samplers.problem import PARTS, TOP_LEVEL, Point, Problem
+from benchmarks.samplers.problem import PARTS, SCALE_TERMS, SLOPES, TOP_LEVEL, Point, Problem
 
 PACKAGES = ("pymc", "nutpie", "pytensor", "numba")
 
@@ -26,7 +26,7 @@ def model_of(problem: Problem) -> Any:
     n_slots, n_options = problem.n_slots[:, None], problem.n_options[:, None, None]
     with pm.Model() as model:
         top: dict[str, Any] = {}
-        for names, priors in problem.normals():
+        for names, priors in ((SLOPES, problem.slopes), (SCALE_TERMS, problem.scale_terms)):
             for name, (loc, scale) in zip(names, priors, strict=True):
                 top[name] = pm.Normal(name, loc, scale)
         shapes = (int(problem.n_shapes), mask.shape[2])
@@ -37,12 +37,10 @@ def model_of(problem: Problem) -> Any:
         kappa = pm.LogNormal("kappa", *problem.log_kappa)
         phi = pm.LogNormal("phi", *problem.log_phi)
         off = {}
-        for part, prior in zip(PARTS, problem.spreads, strict=True):
-            spread = pm.Gamma(f"sd_{part}", *prior)
+        for part in PARTS:
+            spread = pm.Gamma(f"sd_{part}", *problem.group_spread)
             unit = pm.ZeroSumNormal(f"unit_{part}", shape=int(problem.n_groups))
             off[part] = (spread * unit)[problem.group][:, :, None]
-        of_question = kappa * problem.sizes ** top["kappa_power"]
-        of_cell = phi * (problem.sizes ** top["phi_power"])[:, None, None] * pt.exp(off["phi"])
 
         # Log shares of the LLM: what groups have in common, and what they have not.
         floor = pt.exp(top["log_floor"])
@@ -65,7 +63,7 @@ def model_of(problem: Problem) -> Any:
         blocks, order = [], []
         for size in np.unique(problem.n_options):
             those = np.flatnonzero(problem.n_options == size)
-            shares = pm.Dirichlet(f"shares_{size}", of_question[those, None] * mean[those, :size])
+            shares = pm.Dirichlet(f"shares_{size}", kappa * mean[those, :size])
             padding = pt.zeros((len(those), mask.shape[2] - size))
             blocks.append(pt.concatenate([pt.log(shares), padding], axis=1))
             order.append(those)
@@ -82,14 +80,13 @@ def model_of(problem: Problem) -> Any:
         )
         shares = pt.special.softmax(pt.where(mask, logits, -1e30), axis=-1)
         # Effective answers are no integers, so the Dirichlet-multinomial is written out; the
-        # concentrations of a cell add up to its precision.
-        cells = mask.any(axis=2)
-        alpha, counts = (of_cell * shares)[mask.nonzero()], problem.counts[mask]
-        total, n = of_cell[:, :, 0][cells.nonzero()], problem.counts.sum(axis=2)[cells]
+        # concentrations of a cell add up to φ.
+        alpha, counts = phi * shares[mask.nonzero()], problem.counts[mask]
+        n = problem.counts.sum(axis=2)[mask.any(axis=2)]
         pm.Potential(
             "answers",
             (pt.gammaln(counts + alpha) - pt.gammaln(alpha)).sum()
-            + (pt.gammaln(total) - pt.gammaln(n + total)).sum(),
+            + (pt.gammaln(phi) - pt.gammaln(n + phi)).sum(),
         )
     return model
 

@@ -66,11 +66,8 @@ def data_of(problem: Problem) -> dict[str, Any]:
         "basis": basis,
         "slopes_prior": problem.slopes,
         "scale_prior": problem.scale_terms,
-        "powers_prior": problem.powers,
-        "spreads_prior": problem.spreads,
-        "log_size": np.log(problem.sizes),
     }
-    for name in ("shape_spread", "log_kappa", "log_phi", "label_spread", "floor"):
+    for name in ("shape_spread", "log_kappa", "log_phi", "group_spread", "label_spread", "floor"):
         data[f"{name}_prior"] = getattr(problem, name)
     for size in np.unique(problem.n_options):
         those = np.flatnonzero(problem.n_options == size)
