@@ -80,7 +80,7 @@ def general_prior(n_sources: int, n_groups: int, n_shapes: int, n_options: int) 
         scale_linear=Normal(np.array(0.0), np.array(0.4)),
         scale_curve=Normal(np.array(0.0), np.array(1.0)),
         shape_logit=Normal(np.zeros(shapes), np.full(shapes, SHAPE_SPREAD)),
-        # 5 to 47 and 12 to 311 with 90 %.
+        # κ from 5 to 47, φ from 12 to 311 with 90 %.
         log_kappa=Normal(np.array(np.log(15.0)), np.array(0.7)),
         log_phi=Normal(np.array(np.log(60.0)), np.array(1.0)),
         groups=np.zeros((len(GROUP_PARTS), n_groups)),

@@ -86,7 +86,7 @@ def svi(
     n_effects = {
         site: int(at.size) for site, at in coordinates.centre_sites().items() if site in SPREAD_OF
     }
-    common = Guide._fields.index("local_mean")
+    first_local = Guide._fields.index("local_mean")
     size = min(n_questions, PORTION, max(LEAST_PORTION, PORTION_CELLS // n_slots))
 
     def spread_apart(spread: Any, given: Given, sites: Any) -> tuple[Given, Any, Any]:
@@ -128,11 +128,11 @@ def svi(
             chosen = order[(first_one + jnp.arange(size)) % n_questions]
 
             def part_of(values: Guide) -> Guide:
-                return Guide(*values[:common], *(one[chosen] for one in values[common:]))
+                return Guide(*values[:first_local], *(one[chosen] for one in values[first_local:]))
 
             def put(values: Guide, part: Guide) -> Guide:
-                both = zip(values[common:], part[common:], strict=True)
-                return Guide(*part[:common], *(old.at[chosen].set(new) for old, new in both))
+                both = zip(values[first_local:], part[first_local:], strict=True)
+                return Guide(*part[:first_local], *(old.at[chosen].set(new) for old, new in both))
 
             guide, first, second = (part_of(values) for values in state)
             loss, slope = jax.value_and_grad(minus_bound)(
@@ -140,7 +140,7 @@ def svi(
             )
             # A question moves for itself, not for those that it stands for.
             share = size / n_questions
-            slope = Guide(*slope[:common], *(one * share for one in slope[common:]))
+            slope = Guide(*slope[:first_local], *(one * share for one in slope[first_local:]))
             first = jax.tree.map(lambda m, g: DECAY[0] * m + (1 - DECAY[0]) * g, first, slope)
             second = jax.tree.map(
                 lambda v, g: DECAY[1] * v + (1 - DECAY[1]) * jnp.square(g), second, slope
@@ -167,13 +167,13 @@ def svi(
     guide, bound = jax.device_get(compiled(name, run, *arguments)(*arguments))
     one_question = coordinates.given(portion(data, np.arange(1)), spreads)
     final, _, _ = spread_apart(guide.spread, one_question, coordinates.centre_sites())
+    none = jnp.zeros((1, n_options))
 
     def at_spreads(noise: Any) -> Any:
         at = frame.shared(guide.mean + jnp.exp(guide.log_sd) * noise)
         sites = coordinates.sites(one_question, at, none)
         return coordinates.shared_of(spread_apart(guide.spread, one_question, sites)[1])
 
-    none = jnp.zeros((1, n_options))
     drawn = jax.vmap(at_spreads)(rng.standard_normal((n_draws, n_shared)))
     samples = draws_at(
         "svi draws",
