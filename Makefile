@@ -42,7 +42,7 @@ benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.decisions report
 
 studies: $(VENV)/installed-dev
-	for name in main meister data_efficiency per_group joint few_shot; do \
+	for name in main meister data_efficiency per_group joint few_shot transfer; do \
 	  $(BIN)/calib study run benchmarks/studies/$$name.toml --data $(DATA) -o studies/$$name || exit; \
 	  $(BIN)/calib report studies/$$name -o studies/$$name.html || exit; \
 	  $(BIN)/calib report studies/$$name -o benchmarks/results/studies/$$name.md || exit; \

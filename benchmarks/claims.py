@@ -122,11 +122,12 @@ def versus_claims(outcome: Outcome, table: str) -> Iterator[Claim]:
 VERSUS: Final = (
     ("ridge-per-group", "ridge", "calibrators of each group gain on pooled ones", K, "expected, "
      "not measured"),
-    ("dirichlet", "ridge-per-group", "a hierarchical model gains on calibrators of each group",
-     "ours", ""),
+    ("dirichlet-laplace", "ridge-per-group",
+     "a hierarchical model gains on calibrators of each group", "ours", ""),
     ("ridge", "simplex", "options predicted one by one beat all options at once, constrained", K,
      "stated, no figure known"),
-    ("dirichlet", "ridge", "a joint model of all options beats options one by one", "ours", ""),
+    ("dirichlet-laplace", "ridge", "a joint model of all options beats options one by one",
+     "ours", ""),
 )  # fmt: skip
 """Better and worse as claimed, the claim, whose, and the source's figure."""
 
