@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from jaxtyping import Float
 
 from calib.tree import GIVEN_UP
 
@@ -39,6 +41,9 @@ class Diagnosis:
     ess_bulk_min: float
     ess_tail_min: float
     """Smallest number of effective draws over top-level parameters."""
+    n_chains: int
+    n_draws: int
+    """Kept, of each chain."""
     n_divergences: int
     n_divergences_given_up: int
     """Of a first attempt, which was sampled again with smaller steps; 0 where there was none."""
@@ -83,8 +88,7 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
 
     inference = str(posterior.attrs.get("inference", "nuts"))
 
-    draws = posterior["posterior"].dataset
-    top_level = [str(name) for name in draws if name != "question_logit"]
+    top_level = _top_level(posterior["posterior"].dataset)
     sampled = inference == "nuts"
     summary = arviz_stats.summary(
         posterior,
@@ -99,6 +103,7 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
     absent = summary["mean"].isna() & summary.index.str.startswith("shape_logit[")
     summary = summary[~absent]
     columns = ("mean", "sd", "r_hat", "ess_bulk", "ess_tail")
+    sizes = posterior["posterior"].sizes
     parameters = [
         {"name": str(name), **{key: float(row.get(key, np.nan)) for key in columns}}
         for name, row in summary.iterrows()
@@ -113,6 +118,8 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
             r_hat_max=nan,
             ess_bulk_min=nan,
             ess_tail_min=nan,
+            n_chains=sizes["chain"],
+            n_draws=sizes["draw"],
             n_divergences=0,
             n_divergences_given_up=0,
             bfmi_min=nan,
@@ -144,12 +151,39 @@ def diagnose(posterior: DataTree, *, with_loo: bool = True) -> Diagnosis:
         r_hat_max=r_hat,
         ess_bulk_min=bulk,
         ess_tail_min=tail,
+        n_chains=sizes["chain"],
+        n_draws=sizes["draw"],
         n_divergences=divergences,
         n_divergences_given_up=int(posterior.attrs.get(GIVEN_UP, 0)),
         bfmi_min=bfmi,
         loo=_loo(posterior) if with_loo else None,
         parameters=parameters,
     )
+
+
+def too_few_draws(parameters: Mapping[str, Float[np.ndarray, "chain draw ..."]]) -> bool:
+    """Whether further chains are worth their time: the draws fail the limits of ``diagnose``.
+
+    Of top-level parameters R-hat, bulk and tail effective draws; what is undefined (an option
+    that a shape of scale does not have) more draws would not define.
+    """
+    import arviz_base
+    import arviz_stats
+
+    draws = arviz_base.from_dict(
+        {"posterior": {name: parameters[name] for name in _top_level(parameters)}}
+    )
+    r_hat = arviz_stats.rhat(draws)
+    effective = [arviz_stats.ess(draws, method=method) for method in ("bulk", "tail")]
+    return bool(
+        any((of > MAX_R_HAT).any() for of in r_hat.dataset.values())
+        or any((of < MIN_ESS).any() for found in effective for of in found.dataset.values())
+    )
+
+
+def _top_level(names: Iterable[Hashable]) -> list[str]:
+    """Parameters that the verdict hangs on: all but the questions' logits."""
+    return [str(name) for name in names if name != "question_logit"]
 
 
 def _unsettled(posterior: DataTree) -> list[str]:

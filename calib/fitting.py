@@ -22,6 +22,8 @@ from calib.starting import (
 )
 
 if TYPE_CHECKING:
+    import jax
+
     from calib.models import RegressionData
     from calib.sampling import Plan, Samples, Start
 
@@ -49,13 +51,12 @@ def posterior_samples(
     """Draws from the posterior of the regression, or from what stands for it.
 
     Where ``plan`` leaves it to us and a transition diverges, the posterior is sampled once more
-    with smaller steps: a chain that is thrown back from a narrow place never tells of it.
+    with smaller steps: a chain that is thrown back from a narrow place never tells of it. And
+    where the chains are too short for the limits of ``calib.diagnostics``, as many further
+    chains are sampled beside them.
     """
     import jax
     import jax.numpy as jnp
-
-    from calib.models import dirichlet_regression
-    from calib.sampling import CAREFUL, Plan, sample
 
     with jax.enable_x64(True):
         arrays = regression_arrays(training, respondents, prior=prior)
@@ -69,15 +70,37 @@ def posterior_samples(
             return svi(whole, pilot, start, n_draws=N_DRAWS, seed=seed)
         data, start = start_of(arrays, centred=inference == "nuts")
         if inference == "nuts":
-            samples = sample(dirichlet_regression, data, start, plan=plan or Plan(), seed=seed)
-            diverged = int(samples.stats["diverging"].sum())
-            if plan is not None or not diverged:
-                return samples
-            again = sample(dirichlet_regression, data, start, plan=CAREFUL, seed=seed)
-            return again._replace(given_up=diverged)
+            return _sampled(training, data, start, plan, jax.random.key(seed))
         from calib.laplace import laplace
 
         return laplace(data, start, n_draws=N_DRAWS, seed=seed)
+
+
+def _sampled(
+    training: Paired, data: RegressionData, start: Start, plan: Plan | None, key: jax.Array
+) -> Samples:
+    """Chains of the given plan; without one, what the posterior turns out to need."""
+    import jax
+
+    from calib.diagnostics import too_few_draws
+    from calib.models import dirichlet_regression
+    from calib.sampling import CAREFUL, Plan, sample
+    from calib.tree import parameters_of
+
+    def chains(plan: Plan, key: jax.Array) -> Samples:
+        return sample(dirichlet_regression, data, start, plan=plan, key=key)
+
+    if plan is not None:
+        return chains(plan, key)
+    plan = Plan()
+    samples = chains(plan, key)
+    if diverged := samples.n_diverging:
+        plan = CAREFUL
+        samples = chains(plan, key)._replace(given_up=diverged)
+    block = Block(training.index, recurrent_labels(training.index.questions))
+    if too_few_draws(parameters_of(samples, block)):
+        samples = samples.beside(chains(plan, jax.random.fold_in(key, 1)))
+    return samples
 
 
 def regression_data(

@@ -25,6 +25,23 @@ class Samples(NamedTuple):
     given_up: int = 0
     """Divergent transitions of an attempt that these draws stand in for."""
 
+    @property
+    def n_diverging(self) -> int:
+        """Transitions that diverged, of all chains."""
+        return int(self.stats["diverging"].sum())
+
+    def beside(self, others: Samples) -> Samples:
+        """These chains and others of the same sites."""
+
+        def joined(
+            ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]
+        ) -> dict[str, np.ndarray]:
+            return {name: np.concatenate([ours[name], theirs[name]]) for name in ours}
+
+        return self._replace(
+            sites=joined(self.sites, others.sites), stats=joined(self.stats, others.stats)
+        )
+
 
 class Plan(NamedTuple):
     """How long to sample."""
@@ -70,7 +87,7 @@ START_ENERGY: Final = 1e12
 
 
 def sample(
-    model: Callable[[Any], None], data: Any, start: Start, *, plan: Plan, seed: int
+    model: Callable[[Any], None], data: Any, start: Start, *, plan: Plan, key: jax.Array
 ) -> Samples:
     """Draw from the posterior of ``model(data)``; call with 64-bit JAX switched on.
 
@@ -78,7 +95,7 @@ def sample(
     of the same shapes, such as the folds of a cross-validation, start at once, and those of
     later processes without compiling (``calib.programs``).
     """
-    keys = jax.random.split(jax.random.key(seed), plan.n_chains)
+    keys = jax.random.split(key, plan.n_chains)
     program = compiled((model, plan), _chain(model, plan), keys[0], data, start)
 
     def run(chain: int) -> Any:

@@ -136,6 +136,7 @@ def show_diagnosis(title: str, diagnosis: Diagnosis, out: Console) -> None:
         table.add_row("divergent transitions", str(diagnosis.n_divergences), "none")
         table.add_row("BFMI of a chain", f"{diagnosis.bfmi_min:.2f}", f"at least {MIN_BFMI}")
         out.print(table)
+        _print(out, f"{diagnosis.n_chains} chains of {diagnosis.n_draws} draws")
         if diagnosis.n_divergences_given_up:
             _print(
                 out,

@@ -25,6 +25,9 @@ N_STORED_PREDICTIVE: Final = 200
 GIVEN_UP: Final = "divergences_given_up"
 """Attribute of the tree: divergent transitions of a first attempt, ``Samples.given_up``."""
 
+PER_CELL: Final = ("kernel", "mean_shares")
+"""Sites that are no parameters: log density and mean of each cell."""
+
 DIMS: Final[Mapping[str, list[str]]] = {
     "beta_between": ["source"],
     "beta_within": ["source"],
@@ -60,32 +63,18 @@ def to_tree(
     """
     import arviz_base
 
-    index = training.index
-    sites = dict(samples.sites)
-    # What only pads the arrays is no parameter.
-    sites["shape_logit"] = np.array(sites["shape_logit"][:, :, : len(block.shapes)])
-    for number, shape in enumerate(block.shapes):
-        sites["shape_logit"][:, :, number, shape.n_options :] = np.nan
-    if "label_logit" in sites:
-        sites["label_logit"] = sites["label_logit"][:, :, 1 : len(block.labels)]
-    groups: dict[str, Mapping[str, Any]] = {}
+    index, sites = training.index, samples.sites
+    groups: dict[str, Mapping[str, Any]] = {"posterior": parameters_of(samples, block)}
     if samples.stats:
         groups["sample_stats"] = samples.stats
     if "kernel" in sites:
         cells = (slice(None), slice(None), block.question, block.slot)
         # The model leaves out what holds counts alone.
         ways = log_ways(training.human.probs * respondents[:, None])
-        groups["log_likelihood"] = {"answers": sites.pop("kernel")[cells] + ways}
-        shares = sites.pop("mean_shares")[cells]
+        groups["log_likelihood"] = {"answers": sites["kernel"][cells] + ways}
+        shares = sites["mean_shares"][cells]
         every = max(1, int(np.ceil(shares.shape[0] * shares.shape[1] / N_STORED_PREDICTIVE)))
         groups["posterior_predictive"] = {"shares": shares[:, ::every].astype(np.float32)}
-    if "question_logit" in sites:
-        sites["question_logit"] = sites["question_logit"][:, :, : len(index.questions)]
-    groups["posterior"] = {
-        name: value
-        for name, value in sites.items()
-        if not name.startswith("off_") and not name.endswith("_unit")
-    }
     tree: DataTree = arviz_base.from_dict(
         groups
         | {"observed_data": {"human": training.human.probs}, "constant_data": {"n": respondents}},
@@ -102,6 +91,27 @@ def to_tree(
         attrs={"/": {"inference": inference, GIVEN_UP: samples.given_up}},
     )
     return tree
+
+
+def parameters_of(samples: Samples, block: Block) -> dict[str, np.ndarray]:
+    """Draws of the model's parameters, without what only pads the arrays.
+
+    All [chain, draw, …]. An option that a shape of scale does not have is NaN.
+    """
+    found = {
+        name: values
+        for name, values in samples.sites.items()
+        if name not in PER_CELL and not name.startswith("off_") and not name.endswith("_unit")
+    }
+    found["shape_logit"] = np.array(found["shape_logit"][:, :, : len(block.shapes)])
+    for number, shape in enumerate(block.shapes):
+        found["shape_logit"][:, :, number, shape.n_options :] = np.nan
+    if "label_logit" in found:
+        found["label_logit"] = found["label_logit"][:, :, 1 : len(block.labels)]
+    if "question_logit" in found:
+        n_questions = len(block.index.questions)
+        found["question_logit"] = found["question_logit"][:, :, :n_questions]
+    return found
 
 
 def _row_names(index: Index) -> list[str]:

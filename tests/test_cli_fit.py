@@ -81,13 +81,14 @@ def test_figures_stand_beside_their_limits() -> None:
         {"name": f"beta[{number}]", "ess_bulk": 100.0 * number} for number in (4, 1, 3, 2)
     ]
     diagnosis = Diagnosis(
-        False, "nuts", ("R-hat",), 1.0234, 100.4, 250.0, 3, 7, 0.8765, None, parameters
+        False, "nuts", ("R-hat",), 1.0234, 100.4, 250.0, 4, 1000, 3, 7, 0.8765, None, parameters
     )
     out = Console(record=True, width=100, file=io.StringIO())
     show_diagnosis("model", diagnosis, out)
     said = out.export_text()
     for figure, limit in (("1.023", "at most 1.01"), ("100", "at least 400"), ("3", "none")):
         assert re.search(rf"│ +{figure} │ +{limit} │", said), figure
+    assert "4 chains of 1000 draws" in said
     assert "sampled again with smaller steps, after 7 divergent transitions" in said
     assert "slowest to mix: beta[1] (100 effective draws), beta[2]" in said
     assert "beta[4]" not in said

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import arviz_base
+import jax
 import numpy as np
 import pytest
 from builders import known_distortion
@@ -41,30 +42,48 @@ def fitted(survey: Paired) -> Dirichlet:
 
 
 @pytest.mark.parametrize(
-    ("diverging", "plan", "expected"),
-    [(3, None, [Plan(), CAREFUL]), (0, None, [Plan()]), (3, Plan(2, 9, 9), [Plan(2, 9, 9)])],
+    ("diverging", "disagreeing", "plan", "expected"),
+    [
+        (0, 0.0, None, [Plan()]),
+        (3, 0.0, None, [Plan(), CAREFUL]),
+        (0, 1.0, None, [Plan(), Plan()]),
+        (3, 1.0, None, [Plan(), CAREFUL, CAREFUL]),
+        (3, 1.0, Plan(2, 9, 9), [Plan(2, 9, 9)]),
+    ],
 )
-def test_divergent_transitions_are_sampled_again(
+def test_what_falls_short_is_sampled_again_or_on(
     survey: Paired,
     monkeypatch: pytest.MonkeyPatch,
     diverging: int,
+    disagreeing: float,
     plan: Plan | None,
     expected: list[Plan],
 ) -> None:
     plans: list[Plan] = []
+    keys = set()
 
-    def sampled(*_: object, plan: Plan, seed: int) -> Samples:
+    def sampled(*_: object, plan: Plan, key: jax.Array) -> Samples:
         plans.append(plan)
-        diverged = np.zeros((2, 10), dtype=bool)
+        keys.add((plan, *np.asarray(jax.random.key_data(key)).tolist()))
+        diverged = np.zeros((2, 500), dtype=bool)
         # The narrow place is there for long steps only.
         diverged[0, : 0 if plan is CAREFUL else diverging] = True
-        return Samples({}, {"diverging": diverged})
+        draws = np.random.default_rng(len(plans)).standard_normal((2, 500, 4, 6))
+        draws[1, ..., 0] += disagreeing
+        # A shape has two options more than any question here: they pad, and say nothing.
+        draws[1, ..., 5] += 9.0
+        return Samples({"shape_logit": draws}, {"diverging": diverged})
 
     monkeypatch.setattr("calib.sampling.sample", sampled)
     n = np.full(len(survey), 500.0)
     samples = posterior_samples(survey, n, inference="nuts", plan=plan, seed=1, prior=None)
     assert plans == expected
+    assert len(keys) == len(plans)
     assert samples.given_up == (diverging if plan is None else 0)
+    on = plan is None and disagreeing > 0
+    assert {len(of) for of in (*samples.sites.values(), *samples.stats.values())} == {
+        4 if on else 2
+    }
 
 
 def test_predictions_are_distributions_and_joint_draws(survey: Paired, fitted: Dirichlet) -> None:
