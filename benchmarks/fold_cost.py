@@ -61,7 +61,7 @@ def measured(kind: str, quick: bool) -> dict[str, float]:
     from calib.heldout import held_out_part
     from calib.sampling import Plan
 
-    plan = Plan(n_warmup=50, n_draws=50) if quick else Plan()
+    plan = Plan(n_warmup=50, n_draws=50) if quick else None
     parts = {"fit": (1, 1), "folds": (1, FOLDS), "grid": (2 if quick else SETTINGS, 1)}
     n_settings, n_folds = parts[kind]
     fit_seconds = 0.0

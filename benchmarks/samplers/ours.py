@@ -159,7 +159,7 @@ def draw(training: Paired, lengths: Lengths, seed: int) -> Drawn:
         for _ in range(2):
             begin = perf_counter()
             data, start = regression_data(training, respondents_of(training))
-            samples = sample(dirichlet_regression, data, start, plan=plan, seed=seed)
+            samples = sample(dirichlet_regression, data, start, plan=plan, key=jax.random.key(seed))
             seconds.append(perf_counter() - begin)
     sites = {name: samples.sites[name] for name in TOP_LEVEL}
     return Drawn(
