@@ -46,7 +46,7 @@ class Diagnosis:
     """Kept, of each chain."""
     n_divergences: int
     n_divergences_given_up: int
-    """Of a first attempt, which was sampled again with smaller steps; 0 where there was none."""
+    """Of earlier attempts, after which smaller steps were taken; 0 where there was none."""
     bfmi_min: float
     """Smallest over chains; low values mean the energy mixes badly."""
     loo: dict[str, float | int | str] | None

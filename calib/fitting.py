@@ -50,8 +50,8 @@ def posterior_samples(
 ) -> Samples:
     """Draws from the posterior of the regression, or from what stands for it.
 
-    Where ``plan`` leaves it to us and a transition diverges, the posterior is sampled once more
-    with smaller steps: a chain that is thrown back from a narrow place never tells of it. And
+    Where ``plan`` leaves it to us and a transition diverges, the posterior is sampled anew with
+    smaller steps: a chain that is thrown back from a narrow place never tells of it. And
     where the chains are too short for the limits of ``calib.diagnostics``, as many further
     chains are sampled beside them.
     """
@@ -84,7 +84,7 @@ def _sampled(
 
     from calib.diagnostics import too_few_draws
     from calib.models import dirichlet_regression
-    from calib.sampling import CAREFUL, Plan, sample
+    from calib.sampling import ATTEMPTS, sample
     from calib.tree import parameters_of
 
     def chains(plan: Plan, key: jax.Array) -> Samples:
@@ -92,14 +92,15 @@ def _sampled(
 
     if plan is not None:
         return chains(plan, key)
-    plan = Plan()
-    samples = chains(plan, key)
-    if diverged := samples.n_diverging:
-        plan = CAREFUL
-        samples = chains(plan, key)._replace(given_up=diverged)
+    given_up = 0
+    for attempt in ATTEMPTS:
+        samples = chains(attempt, key)._replace(given_up=given_up)
+        if not samples.n_diverging:
+            break
+        given_up += samples.n_diverging
     block = Block(training.index, recurrent_labels(training.index.questions))
     if too_few_draws(parameters_of(samples, block)):
-        samples = samples.beside(chains(plan, jax.random.fold_in(key, 1)))
+        samples = samples.beside(chains(attempt, jax.random.fold_in(key, 1)))
     return samples
 
 

@@ -23,7 +23,7 @@ class Samples(NamedTuple):
     sites: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
     given_up: int = 0
-    """Divergent transitions of an attempt that these draws stand in for."""
+    """Divergent transitions of the attempts that these draws stand in for."""
 
     @property
     def n_diverging(self) -> int:
@@ -52,8 +52,8 @@ class Plan(NamedTuple):
     target_accept: float = 0.8
 
 
-CAREFUL: Final = Plan(n_warmup=400, target_accept=0.95)
-"""Smaller steps and a longer warm-up, for posteriors with narrow places."""
+ATTEMPTS: Final = (Plan(), Plan(target_accept=0.9), Plan(target_accept=0.97))
+"""Ever smaller steps, for posteriors with narrow places; all by one compiled program."""
 
 
 class Start(NamedTuple):
@@ -91,16 +91,18 @@ def sample(
 ) -> Samples:
     """Draw from the posterior of ``model(data)``; call with 64-bit JAX switched on.
 
-    The program is compiled once for each model, plan and set of array shapes; further fits
+    The program is compiled once for each model, length and set of array shapes; further fits
     of the same shapes, such as the folds of a cross-validation, start at once, and those of
     later processes without compiling (``calib.programs``).
     """
     keys = jax.random.split(key, plan.n_chains)
-    program = compiled((model, plan), _chain(model, plan), keys[0], data, start)
+    lengths = plan.n_warmup, plan.n_draws
+    accept = jnp.asarray(plan.target_accept)
+    program = compiled((model, *lengths), _chain(model, *lengths), keys[0], data, start, accept)
 
     def run(chain: int) -> Any:
         with jax.enable_x64(True):
-            return jax.device_get(program(keys[chain], data, start))
+            return jax.device_get(program(keys[chain], data, start, accept))
 
     pool = ThreadPoolExecutor(max_workers=2)
     try:
@@ -123,8 +125,8 @@ def _mass(reach: dict[str, jax.Array], covariance: dict[str, jax.Array]) -> dict
     return {"dense_mass": list(blocks), "inverse_mass_matrix": {**blocks, others: variances}}
 
 
-def _chain(model: Callable[[Any], None], plan: Plan) -> Callable[..., Any]:
-    def run(key: jax.Array, data: Any, start: Start) -> Any:
+def _chain(model: Callable[[Any], None], n_warmup: int, n_draws: int) -> Callable[..., Any]:
+    def run(key: jax.Array, data: Any, start: Start, target_accept: jax.Array) -> Any:
         key_start, key_chain = jax.random.split(key)
         begin = unconstrain_fn(model, (data,), {}, start.values)
         reach = {site: jnp.broadcast_to(start.reach[site], at.shape) for site, at in begin.items()}
@@ -139,17 +141,17 @@ def _chain(model: Callable[[Any], None], plan: Plan) -> Callable[..., Any]:
         nowhere = ParamInfo(begin, jnp.array(START_ENERGY), jax.tree.map(jnp.zeros_like, begin))
         kernel = NUTS(
             potential_fn=lambda at: potential_energy(model, (data,), {}, at),
-            target_accept_prob=plan.target_accept,
+            target_accept_prob=target_accept,
             **_mass(reach, start.covariance),
         )
-        state = kernel.init(key_chain, plan.n_warmup, nowhere, (), {})
+        state = kernel.init(key_chain, n_warmup, nowhere, (), {})
 
         def step(state: Any, _: None) -> tuple[Any, Any]:
             state = kernel.sample(state, (), {})
             return state, (state.z, {name: getattr(state, field) for field, name in STATS.items()})
 
-        _, kept = lax.scan(step, state, None, length=plan.n_warmup + plan.n_draws)
-        unconstrained, stats = jax.tree.map(lambda values: values[plan.n_warmup :], kept)
+        _, kept = lax.scan(step, state, None, length=n_warmup + n_draws)
+        unconstrained, stats = jax.tree.map(lambda values: values[n_warmup:], kept)
         # One draw at a time: the deterministic sites of a draw are large.
         sites = lax.map(
             lambda at: constrain_fn(model, (data,), {}, at, return_deterministic=True),

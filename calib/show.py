@@ -141,7 +141,7 @@ def show_diagnosis(title: str, diagnosis: Diagnosis, out: Console) -> None:
             _print(
                 out,
                 f"sampled again with smaller steps, after {diagnosis.n_divergences_given_up} "
-                "divergent transitions of a first attempt",
+                "divergent transitions of earlier attempts",
             )
         slowest = sorted(diagnosis.parameters, key=lambda one: float(one["ess_bulk"]))[:3]
         told = (f"{one['name']} ({one['ess_bulk']:.0f} effective draws)" for one in slowest)

@@ -23,7 +23,7 @@ N_STORED_PREDICTIVE: Final = 200
 """Draws of the training rows' shares that a saved model keeps for predictive checks."""
 
 GIVEN_UP: Final = "divergences_given_up"
-"""Attribute of the tree: divergent transitions of a first attempt, ``Samples.given_up``."""
+"""Attribute of the tree: divergent transitions of earlier attempts, ``Samples.given_up``."""
 
 PER_CELL: Final = ("kernel", "mean_shares")
 """Sites that are no parameters: log density and mean of each cell."""
@@ -59,7 +59,7 @@ def to_tree(
 
     Without those of the questions where the fit did not keep what belongs to them: such a fit
     is of a large survey, and its rows then have numbers for names. The attribute ``inference``
-    of the tree says how the posterior was found, and ``GIVEN_UP`` whether at the second attempt.
+    of the tree says how the posterior was found, and ``GIVEN_UP`` whether at the first attempt.
     """
     import arviz_base
 

@@ -21,11 +21,12 @@ from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
 from calib.posterior import log_dirichlet
-from calib.sampling import CAREFUL, Plan, Samples
+from calib.sampling import ATTEMPTS, Plan, Samples
 from calib.simulate import Truth, simulate_survey
 from calib.starting import QuestionStart, question_start, question_told
 from calib.survey import Group
 
+FIRST, SMALLER, SMALLEST = ATTEMPTS
 GROUPS = [Group("PARTY", name) for name in ("left", "centre", "right", "other")]
 
 
@@ -44,17 +45,19 @@ def fitted(survey: Paired) -> Dirichlet:
 @pytest.mark.parametrize(
     ("diverging", "disagreeing", "plan", "expected"),
     [
-        (0, 0.0, None, [Plan()]),
-        (3, 0.0, None, [Plan(), CAREFUL]),
-        (0, 1.0, None, [Plan(), Plan()]),
-        (3, 1.0, None, [Plan(), CAREFUL, CAREFUL]),
-        (3, 1.0, Plan(2, 9, 9), [Plan(2, 9, 9)]),
+        ((0,), 0.0, None, [FIRST]),
+        ((3, 0), 0.0, None, [FIRST, SMALLER]),
+        ((3, 2, 0), 0.0, None, [FIRST, SMALLER, SMALLEST]),
+        ((3, 2, 1), 0.0, None, [FIRST, SMALLER, SMALLEST]),
+        ((0, 0), 1.0, None, [FIRST, FIRST]),
+        ((3, 0, 0), 1.0, None, [FIRST, SMALLER, SMALLER]),
+        ((3,), 1.0, Plan(2, 9, 9), [Plan(2, 9, 9)]),
     ],
 )
 def test_what_falls_short_is_sampled_again_or_on(
     survey: Paired,
     monkeypatch: pytest.MonkeyPatch,
-    diverging: int,
+    diverging: tuple[int, ...],
     disagreeing: float,
     plan: Plan | None,
     expected: list[Plan],
@@ -63,11 +66,10 @@ def test_what_falls_short_is_sampled_again_or_on(
     keys = set()
 
     def sampled(*_: object, plan: Plan, key: jax.Array) -> Samples:
-        plans.append(plan)
         keys.add((plan, *np.asarray(jax.random.key_data(key)).tolist()))
         diverged = np.zeros((2, 500), dtype=bool)
-        # The narrow place is there for long steps only.
-        diverged[0, : 0 if plan is CAREFUL else diverging] = True
+        diverged[0, : diverging[len(plans)]] = True
+        plans.append(plan)
         draws = np.random.default_rng(len(plans)).standard_normal((2, 500, 4, 6))
         draws[1, ..., 0] += disagreeing
         # A shape has two options more than any question here: they pad, and say nothing.
@@ -79,7 +81,9 @@ def test_what_falls_short_is_sampled_again_or_on(
     samples = posterior_samples(survey, n, inference="nuts", plan=plan, seed=1, prior=None)
     assert plans == expected
     assert len(keys) == len(plans)
-    assert samples.given_up == (diverging if plan is None else 0)
+    # What the last attempt is left with stands in its own statistics.
+    assert samples.given_up == sum(diverging[: len(set(expected)) - 1])
+    assert samples.n_diverging == diverging[-1]
     on = plan is None and disagreeing > 0
     assert {len(of) for of in (*samples.sites.values(), *samples.stats.values())} == {
         4 if on else 2
