@@ -93,7 +93,7 @@ def recovered(model: Callable[[Any], None], seed: int, left_out: tuple[str, ...]
         data, start = regression_data(paired, paired.human.n)
         kept = {site: value for site, value in start.values.items() if site not in left_out}
         start = start._replace(values=kept)
-        draws = sample(model, data, start, plan=PLAN, seed=seed).sites
+        draws = sample(model, data, start, plan=PLAN, key=jax.random.key(seed)).sites
     held, rank = {}, {}
     for name, value in true_parameters(truth, simulated.group_effects).items():
         if name in left_out:
