@@ -19,7 +19,9 @@ def record(seed: int) -> dict[str, Any]:
         found = subprocess.run(("git", *words), capture_output=True, text=True, check=False)
         return found.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "calib", "benchmarks")
+    # Results of a study that ran before are no change of what made these.
+    code = ("calib", "benchmarks", ":!benchmarks/results")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *code)
     return {
         "seed": seed,
         "commit": git("rev-parse", "--short", "HEAD") + (" and changes" if changed else ""),
