@@ -159,13 +159,29 @@ def deviation(
     )[..., data.group, None]
     between, within, linear, curve = (stacked[..., part, :, :, :] for part in range(4))
     return (
-        (effects.beta_within[..., None, None, None] * parts.within).sum(axis=-4)
-        + (effects.beta_contradiction[..., None, None, None] * parts.contradiction).sum(axis=-4)
+        _of_sources(xp, effects.beta_within, parts.within)
+        + _of_sources(xp, effects.beta_contradiction, parts.contradiction)
         + between * parts.between.mean(axis=-3)[..., None, :]
         + within * parts.within.mean(axis=-4)
         + linear * data.place[:, None, :]
         + curve * data.curve[:, None, :]
     )
+
+
+def _of_sources(
+    xp: Any,
+    slope: Float[Array, "*draw source"],
+    part: Float[Array, "*draw source question slot option"],
+) -> Float[Array, "*draw question slot option"]:
+    """Σ_j slope_j part_j.
+
+    JAX makes one loop of product and sum, and of a contraction many tiny matrix products;
+    NumPy goes through the memory twice unless it is called a contraction.
+    """
+    if xp is np:
+        contracted: np.ndarray = np.einsum("...j,...jqsc->...qsc", slope, part)
+        return contracted
+    return (slope[..., None, None, None] * part).sum(axis=-4)
 
 
 def softmax(

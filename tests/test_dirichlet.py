@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from calib.errors import FitError
 from calib.fitting import Inference, posterior_samples
 from calib.opinions import Elicited, Opinions
 from calib.paired import Paired, pair
-from calib.posterior import log_dirichlet
+from calib.posterior import dirichlet, log_dirichlet
 from calib.sampling import ATTEMPTS, Plan, Samples
 from calib.simulate import Truth, simulate_survey
 from calib.starting import QuestionStart, question_start, question_told
@@ -308,17 +309,30 @@ def test_two_sources_of_several_groups_have_effects_each() -> None:
     np.testing.assert_allclose(effects.mean("group"), population, atol=1e-12)
 
 
-def test_dirichlet_draws_have_their_moments_and_stay_finite() -> None:
-    # Mean a/A and variance a(A-a)/(A²(A+1)); with concentrations rounded to zero too.
-    a = np.array([0.02, 0.5, 2.0, 0.0])
-    logs = log_dirichlet(np.tile(a, (200_000, 1)), np.random.default_rng(0))
+def shares_by_logarithms(concentration: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    logs = log_dirichlet(concentration, generator)
     assert np.isfinite(logs).all()
-    draws, total = np.exp(logs), a.sum()
+    return np.exp(logs)
+
+
+@pytest.mark.parametrize("drawn_by", [shares_by_logarithms, dirichlet])
+@pytest.mark.parametrize(
+    "a",
+    [
+        [0.02, 0.5, 2.0, 0.0],
+        # Gamma variates of every second draw are rounded to zero, all three of them.
+        [0.001, 0.0005, 0.0002],
+    ],
+)
+def test_dirichlet_draws_have_their_moments_and_stay_finite(
+    drawn_by: Callable[[np.ndarray, np.random.Generator], np.ndarray], a: list[float]
+) -> None:
+    # Mean m = a/A and variance m(1-m)/(A+1); with concentrations rounded to zero too.
+    draws = drawn_by(np.tile(a, (200_000, 1)), np.random.default_rng(0))
+    total, mean = sum(a), np.array(a) / sum(a)
     np.testing.assert_allclose(draws.sum(axis=1), 1.0, atol=1e-12)
-    np.testing.assert_allclose(draws.mean(axis=0), a / total, atol=3e-3)
-    np.testing.assert_allclose(
-        draws.var(axis=0), a * (total - a) / (total**2 * (total + 1)), atol=3e-3
-    )
+    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=3e-3)
+    np.testing.assert_allclose(draws.var(axis=0), mean * (1 - mean) / (total + 1), atol=3e-3)
 
 
 def test_an_undefined_parameter_counts_against_a_fit(fitted: Dirichlet) -> None:
