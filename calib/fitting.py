@@ -15,6 +15,7 @@ from calib.starting import (
     NOTHING_KNOWN,
     information,
     known_effects,
+    label_information,
     question_start,
     reach,
     slope_covariance,
@@ -167,9 +168,11 @@ def start_of(arrays: RegressionData, *, centred: bool) -> tuple[RegressionData, 
     asked = np.asarray(np.asarray(covariates.mask).any(axis=2))
     n_questions, n_rows = int(asked.any(axis=1).sum()), int(asked.sum())
     told = information(covariates, counts, about, beliefs, n_groups)
-    known = known_effects(told) if centred else NOTHING_KNOWN
-    values = start_values(covariates, beliefs, n_groups, len(arrays.label_number))
-    widths = reach(told, known, beliefs, n_questions, n_rows, n_groups)
+    n_labels = len(arrays.label_number)
+    of_labels = label_information(covariates, about, n_labels)
+    known = known_effects(told, of_labels) if centred else NOTHING_KNOWN
+    values = start_values(covariates, beliefs, n_groups, n_labels)
+    widths = reach(told, of_labels, known, beliefs, n_questions, n_rows, n_groups)
     together = slope_covariance(covariates, counts, about, beliefs)
     return (
         jax.tree.map(jnp.asarray, arrays._replace(known=known)),

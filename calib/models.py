@@ -81,8 +81,10 @@ def dirichlet_regression(data: RegressionData) -> None:
     label_logit = jnp.zeros(n_labels)
     if n_labels > 1:
         sd_label = numpyro.sample("sd_label", dist.Gamma(*prior.label_spread))
-        label_unit = numpyro.sample("label_unit", dist.Normal().expand((n_labels,)).to_event(1))
-        label_logit = sd_label * label_unit * (data.label_number > 0)
+        known = jnp.broadcast_to(data.known.label, (n_labels,))
+        # As the groups' effects: in units between their own and those of their spread.
+        label_unit = numpyro.sample("label_unit", dist.Normal(0.0, sd_label**known).to_event(1))
+        label_logit = sd_label ** (1.0 - known) * label_unit * (data.label_number > 0)
         numpyro.deterministic("label_logit", label_logit)
     kappa = numpyro.sample("kappa", dist.LogNormal(*prior.log_kappa))
 
@@ -129,7 +131,9 @@ def _group_effects(common: Common, prior: Prior, known: Known, n_groups: int) ->
     too it would be told twice, and the sampler would crawl along the ridge between the two.
     """
     off = {}
-    for part, expected, known_part in zip(GROUP_PARTS, prior.groups, known, strict=True):
+    for part, expected, known_part in zip(
+        GROUP_PARTS, prior.groups, known[: len(GROUP_PARTS)], strict=True
+    ):
         spread = numpyro.sample(f"sd_{part}", dist.Gamma(*prior.group_spread))
         # Effects that sum to zero, in units between their own and those of their spread.
         unit = numpyro.sample(f"off_{part}", dist.ZeroSumNormal(spread**known_part, (n_groups,)))

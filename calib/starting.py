@@ -20,9 +20,11 @@ SPREAD_GUESSED: Final = 0.13
 """Median of the prior of how much groups differ, ``calib.prior.general_prior``."""
 SMALL_SPREAD: Final = 0.04
 """A small one, the prior's 5 % quantile: where groups hardly differ a sampler gets stuck first."""
+LABEL_SPREAD_GUESSED: Final = 0.17
+"""Of what options of one label have in common: the prior's lower quartile. Effects of labels
+diverged at large spreads in units of their spread, and at small ones in units of the median."""
 REACH: Final = {
     "sd_label": 0.3,
-    "label_unit": 0.8,
     "question_unit": 1.0,
     "sd_between": 0.4,
     "sd_within": 0.3,
@@ -111,7 +113,7 @@ def question_told(
 
 
 class Known(NamedTuple):
-    """How much of each group effect its group's answers tell, beside the prior: 0 to 1.
+    """How much of each group's or label's effect the answers tell, beside the prior: 0 to 1.
 
     Effects sampled around their own mean get stuck where little is known of them, effects
     in units of their spread where much is; between the two the best is in between
@@ -122,6 +124,7 @@ class Known(NamedTuple):
     within: Float[Array, ""]
     scale_linear: Float[Array, ""]
     scale_curve: Float[Array, ""]
+    label: Float[Array, "*label"]
 
 
 class Information(NamedTuple):
@@ -169,6 +172,19 @@ def information(
     }
 
 
+def label_information(
+    covariates: Covariates, about: QuestionStart, n_labels: int
+) -> Float[np.ndarray, " label"]:
+    """Information about the logit that options of a label share: at most κ Var(x) a question.
+
+    None of label 0, of options whose label does not recur, and of padding.
+    """
+    variance = about.shares * (1.0 - about.shares)
+    told = np.bincount(covariates.label.ravel(), variance.ravel(), n_labels)
+    told[0] = 0.0
+    return told * PRECISION_GUESSED / 10
+
+
 def slope_covariance(
     covariates: Covariates,
     counts: Float[np.ndarray, "question slot option"],
@@ -201,14 +217,23 @@ def slope_covariance(
     return found
 
 
-def known_effects(told: dict[str, Information]) -> Known:
-    """Share of what is told in all there is to know: beside the prior at a small spread."""
+def known_effects(told: dict[str, Information], of_labels: Float[np.ndarray, " label"]) -> Known:
+    """Share of what is told in all there is to know: beside the prior at a spread.
+
+    For groups at a small one. Labels that recur over many questions are known well, and in
+    units of a large spread a sampler's step would leap over what is known of them.
+    """
+
+    def beside(told: Array, spread: float) -> Array:
+        return told / (told + spread**-2)
+
     return Known(
-        *(told[part].of_groups / (told[part].of_groups + SMALL_SPREAD**-2) for part in GROUP_PARTS)
+        **{part: beside(told[part].of_groups, SMALL_SPREAD) for part in GROUP_PARTS},
+        label=beside(of_labels, LABEL_SPREAD_GUESSED),
     )
 
 
-NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in GROUP_PARTS))
+NOTHING_KNOWN: Final = Known(*(np.array(0.0) for _ in Known._fields))
 """Effects in units of their spread. Their joint density has a mode, which that of effects
 around their own mean has not."""
 
@@ -224,7 +249,10 @@ def start_values(
     }
     values["kappa"] = np.exp(prior.log_kappa.loc)
     if n_labels > 1:
-        values |= {"sd_label": np.array(0.2), "label_unit": np.zeros(n_labels)}
+        values |= {
+            "sd_label": np.array(LABEL_SPREAD_GUESSED),
+            "label_unit": np.zeros(n_labels),
+        }
     if n_slots > 1:
         values |= {
             "phi": np.exp(prior.log_phi.loc),
@@ -242,6 +270,7 @@ def start_values(
 
 def reach(
     told: dict[str, Information],
+    of_labels: Float[np.ndarray, " label"],
     known: Known,
     prior: Prior,
     n_questions: int,
@@ -264,17 +293,20 @@ def reach(
         own = getattr(prior, part).scale ** -2.0
         return np.asarray((told[part].of_groups * n_groups + own) ** -0.5)
 
-    def of_group(part: str) -> np.ndarray:
-        """In the units in which the effects are sampled."""
-        width = (told[part].of_groups + SPREAD_GUESSED**-2) ** -0.5
-        return np.asarray(width * SPREAD_GUESSED ** (getattr(known, part) - 1.0))
+    def in_units(told: Array, known: Array, spread: float) -> Array:
+        """Of effects in the units in which they are sampled."""
+        return np.asarray((told + spread**-2) ** -0.5 * spread ** (known - 1.0))
 
     # The logarithm of a precision has the variance two over the number of contrasts told
     # of it: some two a question or cell, and one for the prior.
     return {
         **{part: common(part) for part in ("beta_between", "scale_linear", "scale_curve")},
         **{part: of_cells(part) for part in ("beta_within", "beta_contradiction")},
-        **{f"off_{part}": of_group(part) for part in GROUP_PARTS},
+        **{
+            f"off_{part}": in_units(told[part].of_groups, getattr(known, part), SPREAD_GUESSED)
+            for part in GROUP_PARTS
+        },
+        "label_unit": in_units(of_labels, known.label, LABEL_SPREAD_GUESSED),
         "kappa": no_more_than((n_questions + 1.0) ** -0.5, prior.log_kappa),
         "phi": no_more_than((n_rows + 1.0) ** -0.5, prior.log_phi),
         "log_floor": no_more_than(0.5, prior.log_floor),

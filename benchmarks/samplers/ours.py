@@ -71,10 +71,10 @@ def problem_of(training: Paired) -> Problem:
 def densities(training: Paired, points: list[Point]) -> list[float]:
     """Log posterior density at the points, up to one constant.
 
-    The model samples groups' effects in units between their own and those of their spread s,
-    and questions by stretched logits: u = s^known · unit for each effect, and with L the
-    logits θ = softmax(L), so that log p(unit) = log p(u) + known (G−1) log s and
-    log p(θ) = log p(L) − Σ log θ.
+    The model samples effects of groups and labels in units between their own and those of
+    their spread s, and questions by stretched logits: u = s^known · unit for each effect, and
+    with L the logits θ = softmax(L), so that log p(unit) = log p(u) + known log s for each
+    degree of freedom (G − 1 of G groups) and log p(θ) = log p(L) − Σ log θ.
     """
     import jax
     from numpyro.infer.util import log_density
@@ -83,7 +83,8 @@ def densities(training: Paired, points: list[Point]) -> list[float]:
 
     with jax.enable_x64(True):
         data, start = regression_data(training, respondents_of(training))
-        known = dict(zip(PARTS, map(float, data.known), strict=True))
+        known = dict(zip(PARTS, map(float, data.known[: len(PARTS)]), strict=True))
+        of_labels = np.asarray(data.known.label)
         jitted = jax.jit(lambda values: log_density(dirichlet_regression, (data,), {}, values)[0])
         found = []
         for point in points:
@@ -91,7 +92,8 @@ def densities(training: Paired, points: list[Point]) -> list[float]:
             for name in TOP_LEVEL:
                 put(values[name], point[name])
             put(values["label_unit"][1:], point["label_unit"])
-            outside = 0.0
+            values["label_unit"] *= point["sd_label"] ** of_labels
+            outside = of_labels.sum() * np.log(point["sd_label"])
             for part, share in known.items():
                 spread = float(point[f"sd_{part}"])
                 values[f"off_{part}"] = spread**share * point[f"unit_{part}"]
