@@ -108,8 +108,14 @@ def run_apart(kind: str, quick: bool) -> dict[str, float]:
     """The same in a process of its own, with the seconds of the whole process."""
     started = perf_counter()
     words = [sys.executable, "-m", "benchmarks.fold_cost", "measure", kind]
+    # Each compiles for itself: nothing is kept from one to the next.
+    nothing_kept = os.environ | {"CALIB_CACHE": "off"}
     done = subprocess.run(
-        words + ["--quick"] * quick, check=True, stdout=subprocess.PIPE, text=True
+        words + ["--quick"] * quick,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=nothing_kept,
     )
     seconds = perf_counter() - started
     found: dict[str, float] = json.loads(done.stdout)
