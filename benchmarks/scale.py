@@ -150,7 +150,9 @@ def measure(size: Size, inference: str, seed: int) -> dict[str, Any]:
         held = write_survey(path, size, seed)
         words = [sys.executable, "-c", CHILD, str(path), inference, str(seed), str(CORES)]
         before = os.getloadavg()[0]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        # Each compiles for itself: nothing is kept from one to the next.
+        nothing_kept = os.environ | {"CALIB_CACHE": "off"}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=nothing_kept)
         if done.returncode:
             raise click.ClickException(f"{inference} of {size} failed: {done.stderr[-2000:]}")
     return size._asdict() | held | json.loads(done.stdout) | {"load_before": round(before, 2)}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from builders import known_distortion, table
-from test_cli import ok
+from test_cli import ok, refused
 
 from calib.files import atomic_folder, write_table
 from calib.swap import exchange
@@ -123,6 +123,19 @@ def test_a_full_disk_at_any_step(made: Path, name: str, fault: str) -> None:
         assert "TRACEBACK" not in run["said"]
         assert COMMANDS[name][0] in run["said"]
         assert whole(run["output"], found)
+
+
+@pytest.mark.parametrize("place", ["in/all.parquet/model", "/proc/model"])
+def test_a_folder_that_cannot_be_written(made: Path, place: str) -> None:
+    # An absolute path stays as it is; nobody, root included, makes folders in a file or there.
+    table, output = made / "in" / "all.parquet", made / place
+    if not output.parent.exists():
+        pytest.skip(f"no {output.parent} here")
+    former = table.read_bytes()
+    said = refused("fit", table, "-o", output, "--calibrator", "temperature")
+    assert "the folder of an output must be writable" in said
+    assert "remedy: name another place" in said
+    assert table.read_bytes() == former
 
 
 def test_folders_change_places_in_one_step(tmp_path: Path) -> None:
