@@ -236,7 +236,8 @@ def dirichlet(
 ) -> Float[np.ndarray, "draw option"]:
     """Dirichlet draws: gamma variates divided by their sum.
 
-    Where all of a draw are rounded to zero, by way of their logarithms.
+    Where all of a draw are rounded to zero it is drawn anew by way of logarithms: the sum
+    tells nothing of the shares (Lukacs 1955, doi:10.1214/aoms/1177728549).
     """
     shares: np.ndarray = generator.standard_gamma(concentration)
     total = shares.sum(axis=-1)
