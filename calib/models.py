@@ -24,7 +24,7 @@ from calib.formulas import (
     softmax,
 )
 from calib.prior import GROUP_PARTS, Prior
-from calib.starting import Known, QuestionStart, question_told
+from calib.starting import Known, QuestionStart, question_told, stretch
 
 
 class RegressionData(NamedTuple):
@@ -97,11 +97,8 @@ def dirichlet_regression(data: RegressionData) -> None:
         unit = numpyro.sample(
             "question_unit", dist.ImproperUniform(real, (), event_shape=mean.shape)
         )
-        # An option that nobody takes has a logit anywhere far down, but not far up: its unit
-        # grows downwards, with the derivative of that in the density.
-        down = jnp.maximum(-unit, 0.0)
-        stretched = unit - 0.5 * about.tail * jnp.square(down)
-        numpyro.factor("stretch", data.repeats * jnp.log1p(about.tail * down).sum())
+        stretched, log_stretch = stretch(jnp, unit, about.tail)
+        numpyro.factor("stretch", data.repeats * log_stretch.sum())
         centre, width = question_told(jnp, about, kappa, mean)
         numpyro.factor("width", data.repeats * mean.shape[1] * jnp.log(width).sum())
         moved = width[:, None] * (about.unit * stretched[:, None, :]).sum(axis=-1)

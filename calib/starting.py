@@ -112,6 +112,21 @@ def question_told(
     return centre, xp.sqrt(guessed / (about.answers + kappa))
 
 
+def stretch(
+    xp: Any, unit: Float[Array, "question option"], tail: Float[Array, "question option"]
+) -> tuple[Float[Array, "question option"], Float[Array, "question option"]]:
+    """What a question's units stand for, and the logarithm of how fast it grows with them.
+
+    An option that hardly anybody takes has a logit anywhere far down, but not far up: it grows
+    by 1 + tail (√(1 + u²) − u) / 2, which is about 1 upwards and 1 + tail |u| downwards. Smooth
+    everywhere: with max(−u, 0) the density had a ridge at zero, where a search for the mode
+    ended though there was none.
+    """
+    root = xp.sqrt(1.0 + xp.square(unit))
+    grown = (unit * root + xp.arcsinh(unit) - xp.square(unit)) / 4.0
+    return unit + tail * grown, xp.log1p(tail * (root - unit) / 2.0)
+
+
 class Known(NamedTuple):
     """How much of each group's or label's effect the answers tell, beside the prior: 0 to 1.
 

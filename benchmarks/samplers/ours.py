@@ -16,7 +16,7 @@ from calib.fitting import regression_data
 from calib.formulas import FLOOR
 from calib.paired import Paired
 from calib.prior import SHAPE_SPREAD, general_prior
-from calib.starting import question_told
+from calib.starting import question_told, stretch
 
 if TYPE_CHECKING:
     from calib.models import RegressionData
@@ -138,12 +138,24 @@ def _question_unit(
     mean = (about.shares * logits).sum(axis=1, keepdims=True)
     logits -= np.where(about.shares > 0, mean, 0.0)
     stretched = np.linalg.solve(about.unit, ((logits - centre) / width[:, None])[..., None])[..., 0]
-    # stretched = −d − tail d²/2 where negative.
-    bend = np.where(about.tail > 0, about.tail, 1.0)
-    depth = (np.sqrt(1.0 + 2.0 * bend * np.maximum(-stretched, 0.0)) - 1.0) / bend
-    depth = np.where(about.tail > 0, depth, np.maximum(-stretched, 0.0))
-    log_stretch = np.log1p(about.tail * depth).sum() + logits.shape[1] * np.log(width).sum()
-    return np.where(stretched < 0, -depth, stretched), float(log_stretch)
+    unit = _unstretched(stretched, about.tail)
+    log_stretch = stretch(np, unit, about.tail)[1].sum() + logits.shape[1] * np.log(width).sum()
+    return unit, float(log_stretch)
+
+
+def _unstretched(stretched: np.ndarray, tail: np.ndarray) -> np.ndarray:
+    """The inverse of ``calib.starting.stretch``, by Newton's method.
+
+    What it inverts grows ever slower, so that from below each step stops short of the root.
+    """
+    unit = np.minimum(stretched, 0.0)
+    for _ in range(100):
+        value, log_slope = stretch(np, unit, tail)
+        step = (stretched - value) / np.exp(log_slope)
+        unit = unit + step
+        if np.abs(step).max() < 1e-12 * (1.0 + np.abs(unit).max()):
+            return unit
+    raise ArithmeticError("the stretch of logits was not inverted in 100 steps")
 
 
 def draw(training: Paired, lengths: Lengths, seed: int) -> Drawn:
