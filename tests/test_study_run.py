@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from calib.base import REGISTRY, Prediction
 from calib.cli import main
-from calib.errors import FitError
+from calib.errors import CalibError, FitError
 from calib.files import write_table
 from calib.opinions import Elicited
 from calib.study.run import resume_study, run_study
@@ -260,6 +260,29 @@ def test_a_folder_of_another_study_is_refused(
     done = calib("study", "run", plan, "-o", folder)
     assert done.exit_code == 5 and message in done.stderr and "another folder" in done.stderr
     assert contents(folder) == before
+
+
+def test_one_run_at_a_time_works_on_a_folder(plan: Path) -> None:
+    folder = plan.parent / "out"
+    run_study(small(plan), folder)
+    there = contents(folder)
+    with Store(folder).alone():
+        refused = calib("study", "resume", folder, "--again")
+        assert refused.exit_code == 1
+        assert "one run at a time" in refused.output
+        assert contents(folder) == there
+    # Whoever is killed inside leaves no locked door.
+    inside = "from pathlib import Path\nimport sys, time\nfrom calib.study.store import Store\n"
+    inside += "with Store(Path(sys.argv[1])).alone():\n    print(flush=True)\n    time.sleep(60)"
+    command = [sys.executable, "-c", inside, folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(CalibError, match="another works on"):
+            resume_study(folder)
+        other.kill()
+    resume_study(folder)
+    assert contents(folder) == there
 
 
 def test_a_run_that_was_ended_at_its_start_is_begun_again(plan: Path) -> None:

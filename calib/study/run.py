@@ -53,14 +53,10 @@ def run_study(
     DataError
         On a plan with an impossible cell, or a folder of another study; nothing has run then.
     CalibError
-        Where a cluster lost cells; what it computed is kept.
+        Where another run works on the folder, or a cluster lost cells; what it computed is kept.
     """
     found = plan.parent if data is None else data
-    grid = expand(read_study(plan), found)
-    store = Store(folder)
-    store.begin(grid, plan.read_text(encoding="utf-8"), found)
-    _compute(grid, store, n_jobs, scheduler, progress)
-    write_tables(store)
+    _run(plan, Store(folder), found, False, n_jobs, scheduler, progress)
 
 
 def resume_study(
@@ -77,20 +73,27 @@ def resume_study(
     ``again`` computes failed cells once more. Other parameters and errors as of ``run_study``.
     """
     store = Store(folder)
-    document = store.read()
-    if again:
-        there = sorted(store.done() & {cell["key"] for cell in document["cells"]})
-        store.forget(
-            [key for key, one in zip(there, store.results(there), strict=True) if "error" in one]
-        )
-    run_study(
-        folder / PLAN_FILE,
-        folder,
-        data=Path(document["data"]) if data is None else data,
-        n_jobs=n_jobs,
-        scheduler=scheduler,
-        progress=progress,
-    )
+    found = Path(store.read()["data"]) if data is None else data
+    _run(folder / PLAN_FILE, store, found, again, n_jobs, scheduler, progress)
+
+
+def _run(
+    plan: Path,
+    store: Store,
+    data: Path,
+    again: bool,
+    n_jobs: int,
+    scheduler: str | None,
+    progress: Progress | None,
+) -> None:
+    grid = expand(read_study(plan), data)
+    store.check(grid)
+    with store.alone():
+        store.begin(grid, plan.read_text(encoding="utf-8"), data)
+        if again:
+            store.forget_failed()
+        _compute(grid, store, n_jobs, scheduler, progress)
+        write_tables(store)
 
 
 def _compute(

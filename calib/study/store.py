@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from calib.errors import DataError, Fault
+from calib.errors import CalibError, DataError, Fault
 from calib.files import atomic_file
 from calib.modelfile import library_versions
 from calib.study.grid import Cell, Grid
@@ -17,6 +18,7 @@ from calib.study.grid import Cell, Grid
 MARKER: Final = "study.json"
 FORMAT_VERSION: Final = 1
 PLAN_FILE: Final = "STUDY.toml"
+LOCK: Final = ".lock"
 RESULTS: Final = "results.parquet"
 SUMMARY: Final = "summary.json"
 TABLES: Final = (RESULTS, SUMMARY)
@@ -29,27 +31,21 @@ class Store:
 
     ``study.json`` holds the plan, the tables' hashes and every cell; ``cells/KEY.json`` a
     cell's result; ``times/KEY.json`` how long it took. Each file appears whole or not at all,
-    so a run may end at any moment. One run at a time works on a folder.
+    so a run may end at any moment. One run at a time works on a folder (``alone``).
     """
 
     folder: Path
 
-    def begin(self, grid: Grid, plan_text: str, data: Path) -> None:
-        """Make the folder a study's, or find that it is this very study's.
+    def check(self, grid: Grid) -> None:
+        """Nothing, where the folder is this very study's or may become it; writes nothing.
 
         Raises
         ------
         DataError
             Where the folder holds another study, results from other data, or other files.
         """
-        versions = [library_versions()]
         if (self.folder / MARKER).exists():
-            former = self.read()
-            self._same(former, grid)
-            versions = former["versions"] + [
-                one for one in versions if one not in former["versions"]
-            ]
-            self._clean()
+            self._same(self.read(), grid)
         elif self.folder.exists() and not self._fresh():
             raise DataError(
                 Fault(
@@ -58,6 +54,37 @@ class Store:
                     remedy="name another folder with -o",
                 )
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """As long as it lasts no other process may enter; ended in any way it is open again.
+
+        Raises
+        ------
+        CalibError
+            Where another process is inside.
+        """
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                yield
+        except Timeout:
+            raise CalibError(
+                f"one run at a time works on a study's folder; another works on {self.folder}; "
+                "wait for its end, or end it and go on with calib study resume"
+            ) from None
+
+    def begin(self, grid: Grid, plan_text: str, data: Path) -> None:
+        """Make the folder, which was checked, a study's, or go on with it."""
+        versions = [library_versions()]
+        if (self.folder / MARKER).exists():
+            former = self.read()
+            versions = former["versions"] + [
+                one for one in versions if one not in former["versions"]
+            ]
+            self._clean()
         document = {
             "format_version": FORMAT_VERSION,
             "plan": grid.plan.as_dict(),
@@ -123,16 +150,17 @@ class Store:
             return float("nan")
         return float(_read_json(path, "delete it")["seconds"])
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """Remove results, so that their cells are computed again; the tables with them."""
-        gone = [f"cells/{key}.json" for key in keys]
+    def forget_failed(self) -> None:
+        """Remove failures, so that their cells are computed again; the tables with them."""
+        failed = [one["key"] for one in self.results(sorted(self.done())) if "error" in one]
+        gone = [f"cells/{key}.json" for key in failed]
         for name in (*gone, *TABLES) if gone else ():
             (self.folder / name).unlink(missing_ok=True)
 
     def _fresh(self) -> bool:
         """Whether nothing is lost by writing here: a run ended at its start leaves no more."""
         return self.folder.is_dir() and all(
-            path.name == PLAN_FILE
+            path.name in (PLAN_FILE, LOCK)
             or path.name.startswith(f".{PLAN_FILE}.")
             or path.name.startswith(f".{MARKER}.")
             for path in self.folder.iterdir()
