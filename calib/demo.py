@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from calib.errors import CalibError, MissingExtraError
-from calib.evaluate import ALWAYS, Evaluation, evaluate, write_evaluation
+from calib.evaluate import ALWAYS, NO_LLM, Evaluation, evaluate, write_evaluation
 from calib.files import atomic_file, write_table
 from calib.gss import HumanSurvey, human_opinions
 from calib.paired import settings_of
@@ -200,7 +200,7 @@ def _verdict(evaluation: Evaluation) -> str:
     Uniform counts as well as the train mean: with few questions the train mean can be the
     worse, and a calibrator that shrinks to uniform would owe that difference to no LLM.
     """
-    best, without = _best(evaluation), _best_of(evaluation, ("uniform", "train-mean"))
+    best, without = _best(evaluation), _best_of(evaluation, NO_LLM)
     name, reference = best["calibrator"], without["calibrator"]
     share = {
         score: (without[score] - best[score]) / (without[score] - without[f"floor_{score}"])

@@ -27,7 +27,9 @@ from calib.summary import differences, plain, summarise
 from calib.survey import QuestionKey, Setting
 
 MARKER: Final = "results.json"
-ALWAYS: Final = ("identity", "uniform", "train-mean")
+NO_LLM: Final = ("uniform", "train-mean")
+"""Yardsticks that ask no LLM."""
+ALWAYS: Final = ("identity", *NO_LLM)
 """Yardsticks that stand beside every result."""
 DEFAULT_CALIBRATORS: Final = (
     *ALWAYS, "ridge", "lasso", "forest", "ridge-structured", "dirichlet",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import textwrap
 import warnings
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ CALIBRATED: Final = "#0072B2"
 INK: Final = "#333333"
 CHAINS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, told apart by people with any colour vision."""
+
+SLASH: Final = "\ufdd0"
+"""Stands for a slash that lines may be broken after; no text holds this code."""
 
 WIDTH: Final = 4.6
 """Inches; at this width text stays readable on a phone."""
@@ -78,9 +82,17 @@ def tidy(axes: Axes, *, grid: str | None = None) -> None:
 
 
 def label(text: str, *, width: int = 20, lines: int = 2) -> str:
-    """A label that fits beside an axis: wrapped, cut, and with no mathematics in it."""
-    wrapped = textwrap.wrap(text, width, max_lines=lines, placeholder=" …") or [text]
-    return "\n".join(wrapped).replace("$", r"\$")
+    r"""A label that fits beside an axis: wrapped, cut, and with no mathematics in it.
+
+    It breaks after words and slashes; the longest words, where they must.
+
+    >>> label("some-model/verbalized/sd, some", width=16, lines=3)
+    'some-model/\nverbalized/sd,\nsome'
+    """
+    breakable = re.sub(r"/(?=\S)", f"{SLASH} ", text)
+    wrapped = textwrap.wrap(breakable, width, max_lines=lines, placeholder=" …") or [text]
+    joined = "\n".join(wrapped).replace(f"{SLASH} ", "/").replace(SLASH, "/")
+    return joined.replace("$", r"\$")
 
 
 def scatters(predictions: pd.DataFrame, calibrator: str) -> list[Plot]:

@@ -95,9 +95,10 @@ def _over(section: Section, scores: Scores) -> Iterator[str]:
     yield "|---" * (4 + len(scores)) + "|"
     for one in (*section.over, *section.over_parts):
         cells = [_moments(one["after"][score], style) for score, _, style in scores]
+        failed = f" ({one['settings_failed']} failed)" if one["settings_failed"] else ""
         yield (
             f"| {escaped(one['calibrator'])} | {one['size']} | {escaped(one['over'])} "
-            f"| {one['settings']} | " + " | ".join(cells) + " |"
+            f"| {one['settings']}{failed} | " + " | ".join(cells) + " |"
         )
 
 

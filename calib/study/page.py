@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from calib.disclosure import DISCLOSURE, MEANINGS, benchmark_status
 from calib.errors import DataError, Fault
-from calib.evaluate import ALWAYS
+from calib.evaluate import ALWAYS, NO_LLM
 from calib.files import atomic_file
 from calib.report import environment, show
 from calib.study.figures import (
@@ -41,6 +41,8 @@ SCORES: Final[tuple[tuple[str, str, str], ...]] = (
     ("mse", "MSE ↓", ".5f"),
 )
 """Key in summary.json, heading, format."""
+COMPARED: Final = (("w1", "W1"), ("kl_1e3", "KL"))
+"""Scores that the sentences of a page count better and worse settings in."""
 SHAPES: Final[tuple[tuple[str, str, str], ...]] = (
     ("peak_ratio", "Largest share", ".3f"),
     ("entropy_ratio", "Entropy", ".3f"),
@@ -61,7 +63,7 @@ class Section:
     over: Sequence[Mapping[str, Any]]
     """Over all settings."""
     over_parts: Sequence[Mapping[str, Any]]
-    """Over settings of one model, elicitation or prompt."""
+    """Over several settings of one model, elicitation or prompt, by what asks an LLM."""
     figures: Sequence[Figure]
     rows: Sequence[Mapping[str, Any]]
     notes: Sequence[tuple[str, str, str, str]]
@@ -147,7 +149,13 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[Section]:
             split,
             list(_findings(every)),
             every,
-            [one for one in over if one["over"] != "all"],
+            [
+                one
+                for one in over
+                if one["over"] != "all"
+                and one["settings"] + one["settings_failed"] > 1
+                and one["calibrator"] not in NO_LLM
+            ],
             list(_figures(own, f"{Path(table).stem}-{split}")),
             own,
             list(_notes(own)),
@@ -210,19 +218,22 @@ def _findings(every: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             continue
         before, after = one["before"], one["after"]
         parts = []
+        worse = 0
         for reference, words in (("identity", "the raw LLM"), ("train-mean", "the train mean")):
-            found = [
-                f"{against['better']} on {name} (worse in {against['worse']})"
-                for score, name in (("w1", "W1"), ("kl_1e3", "KL"))
-                for against in [one["against"][reference][score]]
-            ]
-            parts.append(f"better than {words} in {' and '.join(found)}")
+            found = [(name, one["against"][reference][score]) for score, name in COMPARED]
+            better = " and ".join(f"{against['better']} on {name}" for name, against in found)
+            lost = [f"{against['worse']} on {name}" for name, against in found if against["worse"]]
+            worse += len(lost)
+            parts.append(
+                f"better than {words} in {better}"
+                + (f" (worse in {' and '.join(lost)})" if lost else "")
+            )
         n = one["settings"]
         yield (
             f"{one['calibrator']}: OA {_mean_sd(before['oa'], '.2f')} before and "
             f"{_mean_sd(after['oa'], '.2f')} after, KL {_mean_sd(before['kl_1e3'], '.4f')} and "
             f"{_mean_sd(after['kl_1e3'], '.4f')}; of {n} {'setting' if n == 1 else 'settings'} "
-            f"clearly {', and '.join(parts)}."
+            f"clearly {', and '.join(parts)}{'' if worse else '; in none clearly worse'}."
         )
 
 
