@@ -69,7 +69,7 @@ class Section:
     notes: Sequence[tuple[str, str, str, str]]
     """Setting, calibrator, what happened, how often."""
     contrasts: Sequence[Mapping[str, Any]]
-    """One way of asking against another, at the largest training size."""
+    """One way of asking an LLM against another, at the largest training size."""
     shapes: Sequence[tuple[str, Mapping[str, float]]]
     """Calibrator and the means over settings of its shape, at the largest training size."""
 
@@ -163,6 +163,7 @@ def _sections(summary: Mapping[str, Any]) -> Iterator[Section]:
                 one
                 for one in summary.get("contrasts", [])
                 if (one["table"], one["split"], one["size"]) == (table, split, _largest(own))
+                and one["calibrator"] not in NO_LLM
             ],
             list(_shapes(own)),
         )
