@@ -18,6 +18,7 @@ from calib.cli import main
 from calib.files import write_table
 from calib.study.figures import before_and_after, data_uri, learning_curve
 from calib.study.markdown import escaped
+from calib.study.page import _findings
 from calib.study.run import resume_study, run_study
 from calib.table import check_table
 
@@ -90,6 +91,26 @@ def test_the_page_says_what_it_shows(study: Path) -> None:
     ]
     assert f"{row['after']['oa']['mean']:.2f}" in html
     assert html.count("<img src=") == 2 * 5
+
+
+def test_sentences_count_better_settings_and_name_worse_ones(study: Path) -> None:
+    one = next(
+        over
+        for over in summary(study)["over_settings"]
+        if (over["calibrator"], over["over"], over["size"]) == ("temperature", "all", "all")
+    )
+
+    def sentence(worse_on_kl: int) -> str:
+        against = {"w1": {"better": 2, "worse": 0}, "kl_1e3": {"better": 1, "worse": worse_on_kl}}
+        own = one | {"settings": 3, "against": dict.fromkeys(("identity", "train-mean"), against)}
+        return " ".join(_findings([own]))
+
+    assert sentence(0).endswith(
+        "of 3 settings clearly better than the raw LLM in 2 on W1 and 1 on KL, "
+        "and better than the train mean in 2 on W1 and 1 on KL; in none clearly worse."
+    )
+    assert "none" not in sentence(2)
+    assert sentence(2).endswith("the train mean in 2 on W1 and 1 on KL (worse in 2 on KL).")
 
 
 def test_nothing_is_fetched_and_every_text_is_escaped(study: Path) -> None:
