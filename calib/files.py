@@ -137,6 +137,17 @@ def table_format(path: Path) -> str:
     return suffix
 
 
+def unwritable(error: OSError) -> DataError:
+    """What is told where an output cannot even be begun."""
+    return DataError(
+        Fault(
+            rule="the folder of an output must be writable",
+            value=str(error),
+            remedy="name another place with -o",
+        )
+    )
+
+
 def _replaceable(path: Path, marker: str) -> bool:
     return (path / marker).exists() or not any(path.iterdir())
 
@@ -150,13 +161,7 @@ def _draft_folder(path: Path) -> Iterator[Path]:
         _remove_abandoned(path.parent, drafts)
         folder = Path(tempfile.mkdtemp(prefix=drafts, dir=path.parent))
     except OSError as error:
-        raise DataError(
-            Fault(
-                rule="the folder of an output must be writable",
-                value=str(error),
-                remedy="name another place with -o",
-            )
-        ) from None
+        raise unwritable(error) from None
     try:
         yield folder
     except OSError as error:

@@ -302,6 +302,18 @@ def test_another_folder_is_left_alone(plan: Path) -> None:
     assert done.exit_code == 5 and "calib study run wrote" in done.stderr
 
 
+@pytest.mark.parametrize("place", ["t.parquet/out", "/proc/out"])
+def test_a_folder_that_cannot_be_made_is_told(place: str, plan: Path) -> None:
+    # An absolute path stays as it is; nobody, root included, makes folders in a file or there.
+    folder = plan.parent / place
+    if not folder.parent.exists():
+        pytest.skip(f"no {folder.parent} here")
+    done = calib("study", "run", plan, "-o", folder)
+    assert done.exit_code == 5
+    assert "the folder of an output must be writable" in done.stderr
+    assert "remedy: name another place" in done.stderr
+
+
 @pytest.mark.parametrize("damage", ["", "{}", "[1"])
 def test_a_damaged_cell_is_told(damage: str, plan: Path) -> None:
     folder = plan.parent / "out"

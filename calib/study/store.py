@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from calib.errors import CalibError, DataError, Fault
-from calib.files import atomic_file
+from calib.files import atomic_file, unwritable
 from calib.modelfile import library_versions
 from calib.study.grid import Cell, Grid
 
@@ -63,18 +63,26 @@ class Store:
         ------
         CalibError
             Where another process is inside.
+        DataError
+            Where the folder cannot be written.
         """
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / LOCK, timeout=0)
         try:
-            with FileLock(self.folder / LOCK, timeout=0):
-                yield
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except Timeout:
             raise CalibError(
                 f"one run at a time works on a study's folder; another works on {self.folder}; "
                 "wait for its end, or end it and go on with calib study resume"
             ) from None
+        except OSError as error:
+            raise unwritable(error) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def begin(self, grid: Grid, plan_text: str, data: Path) -> None:
         """Make the folder, which was checked, a study's, or go on with it."""
